@@ -1,0 +1,133 @@
+// The port to images: what a cluster promises to the rest of rbdelta. Adapters: local/, ceph/, file.ts
+
+import type { Extent } from '../diff/extent.ts';
+import type { ImageSpec } from './spec.ts';
+
+/** A snapshot as the image's header records it. Ids rise in time, with gaps; names are unique among `user` ones. */
+export interface Snapshot {
+  id: number;
+  name: string;
+  size: number;
+  protection: 'unprotected' | 'unprotecting' | 'protected';
+  /** Bits of formats/rbd-header: 1 object map invalid, 2 fast-diff invalid. */
+  flags: number;
+  namespace: 'user' | 'group' | 'trash' | 'mirror' | 'unknown';
+  /** ms since the epoch; null where the header does not tell (old images). */
+  createdMs: number | null;
+  /** How many bytes of the parent this snapshot still sees; null without a parent. */
+  parentOverlap: number | null;
+}
+
+/** The geometry and metadata of one opened version of an image. `size`, `flags`, `parent` are those of that version. */
+export interface ImageInfo {
+  id: string;
+  name: string;
+  pool: string;
+  namespace: string;
+  format: 1 | 2;
+  size: number;
+  order: number;
+  stripeUnit: number;
+  stripeCount: number;
+  /** Feature bits of formats/rbd-header. */
+  features: number;
+  opFeatures: number;
+  flags: number;
+  /** Prefix of data objects, as `rbd_data.<id>`. */
+  objectPrefix: string;
+  dataPool: string | null;
+  createdMs: number | null;
+  modifiedMs: number | null;
+  accessedMs: number | null;
+  parent: {
+    pool: string;
+    namespace: string;
+    image: string;
+    imageId: string;
+    snap: string;
+    snapId: number;
+    overlap: number;
+  } | null;
+  /** All snapshots of the image, of every namespace, by rising id. */
+  snapshots: Snapshot[];
+  /** The snapshot that was opened; null is the head. */
+  snapshot: Snapshot | null;
+}
+
+/** One version (head or snapshot) of an image, opened to read. */
+export interface Image {
+  /** Which adapter this is: a message may name it, no logic may ask for it. */
+  readonly kind: 'ceph' | 'local' | 'file';
+  /** As of now: re-reads what can change (snapshots may come and go, the head may be resized). */
+  info(): Promise<ImageInfo>;
+  /**
+   * The bytes of an object-map object (formats/object-map), as stored and not yet checked: of the head (`null`) or of
+   * the snapshot with this id. Resolves to null where there is none.
+   */
+  objectMap(snapId: number | null): Promise<Uint8Array | null>;
+  /**
+   * Exact extents, in bytes, that differ between the snapshot `fromSnap` (a name; null is the beginning of time, where
+   * a parent's data counts as well) and this version, inside `range`. Costs time for every object of `range`: ask only
+   * about objects that may have changed. `emit` is called in rising order and must not throw; `exists` false means
+   * that the extent reads as zeros (of a clone: as zeros or as the parent). Calls may overlap.
+   */
+  changedExtents(
+    fromSnap: string | null,
+    range: Extent,
+    emit: (offset: number, length: number, exists: boolean) => void,
+  ): Promise<void>;
+  /** Fills `into` from `offset`; the whole of it lies inside the image. Many may be under way at once. */
+  read(offset: number, into: Uint8Array): Promise<void>;
+  /** The parent, opened at the snapshot that this version was cloned from; null without one. The caller closes it. */
+  parent(): Promise<Image | null>;
+  close(): Promise<void>;
+}
+
+/** The head of an image, opened to write. */
+export interface WritableImage extends Image {
+  /** Writes `data` at `offset`. Many may be under way at once, then in no order; `data` may be reused afterwards. */
+  write(offset: number, data: Uint8Array): Promise<void>;
+  /** Makes the range read as zeros, freeing space where whole objects are covered; exact to the byte. */
+  writeZeroes(offset: number, length: number): Promise<void>;
+  /** When it resolves, every write that was acknowledged survives a crash. */
+  flush(): Promise<void>;
+  /** Grows with holes, or cuts. */
+  resize(size: number, onProgress?: Progress): Promise<void>;
+  createSnapshot(name: string): Promise<void>;
+  removeSnapshot(name: string, onProgress?: Progress): Promise<void>;
+  protectSnapshot(name: string): Promise<void>;
+  unprotectSnapshot(name: string): Promise<void>;
+  /** Makes the head equal to the snapshot, its size too. */
+  rollback(name: string, onProgress?: Progress): Promise<void>;
+}
+
+/** Steps done of steps in all. */
+export type Progress = (done: number, total: number) => void;
+
+/** What a new image may be told. Absent: the cluster's defaults (order 22, features 0x3d, no striping). */
+export interface CreateOptions {
+  size: number;
+  order?: number;
+  features?: number;
+  stripeUnit?: number;
+  stripeCount?: number;
+  dataPool?: string;
+}
+
+/** Where images live. */
+export interface Cluster {
+  readonly kind: 'ceph' | 'local';
+  /** Opens the head, or the snapshot that the spec names. */
+  open(spec: ImageSpec): Promise<Image>;
+  /** Opens the head; `spec.snap` must be null. */
+  openToWrite(spec: ImageSpec): Promise<WritableImage>;
+  create(spec: ImageSpec, options: CreateOptions): Promise<void>;
+  remove(spec: ImageSpec, onProgress?: Progress): Promise<void>;
+  /** Names of the images in a pool (default namespace: ''), sorted. */
+  list(pool: string, namespace: string): Promise<string[]>;
+  /** Image metadata (`rbd image-meta`), keys sorted. */
+  metadata(spec: ImageSpec): Promise<Map<string, string>>;
+  setMetadata(spec: ImageSpec, key: string, value: string): Promise<void>;
+  pools(): Promise<string[]>;
+  close(): Promise<void>;
+}
