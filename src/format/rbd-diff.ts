@@ -1,11 +1,19 @@
 // The rbd diff stream, v1 and v2. Spec: formats/rbd-diff/spec.md
 
+import type { ByteReader } from '../bytes/reader.ts';
+import { nameFromBytes, nameToBytes, printable } from '../bytes/text.ts';
+import { RbdeltaError } from '../error.ts';
+import { notADiff } from './recognise.ts';
+import { putU64, u64At } from './struct.ts';
+
 /** Limits on what a stream may ask for, checked before anything is allocated. */
 export const limits = {
   /** rbd itself refuses longer names. */
   snapNameBytes: 4096,
   /** Payloads come in pieces of at most this many bytes, however long the record. */
   pieceBytes: 4 << 20,
+  /** A v2 record with a tag that we do not know is skipped when it says that it is no longer than this. */
+  unknownRecordBytes: 1 << 20,
 } as const;
 
 /** What a stream says before its first record; `null` stands for a record that is absent. Names: src/bytes/text.ts */
@@ -31,3 +39,356 @@ export interface DiffStream {
   header: DiffHeader;
   records: AsyncIterable<DiffRecord>;
 }
+
+export type DiffVersion = 1 | 2;
+
+export interface DiffReadOptions {
+  /**
+   * Where payloads go: called once a piece with its length (at most `limits.pieceBytes`), must give at least that many
+   * bytes, which are then the caller's. Without it `data` is only valid until the next record is pulled.
+   */
+  allocate?: (bytes: number) => Uint8Array | Promise<Uint8Array>;
+  /** `ascending` (the default) refuses records that begin before the end of the one before; `any` lets them pass. */
+  order?: 'ascending' | 'any';
+}
+
+const banners = { 1: Buffer.from('rbd diff v1\n'), 2: Buffer.from('rbd diff v2\n') } as const;
+const bannerBytes = banners[1].length;
+
+/** Tags, as written: one byte before each record. */
+const tags = { fromSnap: 0x66, toSnap: 0x74, protected: 0x70, size: 0x73, write: 0x77, zero: 0x7a, end: 0x65 } as const;
+
+/**
+ * Reads the banner and the whole header of the next diff; null when the input ends cleanly before a banner. Call it
+ * again when the records are exhausted: several diffs may follow one another on one pipe. The records are checked as
+ * they are pulled, and end only after the end record was there. Throws `invalid` for what is no diff (or asks for a
+ * name that cannot be), `corrupt` for one that is truncated or damaged.
+ */
+export const openDiff = async (
+  reader: ByteReader,
+  options: DiffReadOptions = {},
+): Promise<(DiffStream & { version: DiffVersion }) | null> => {
+  if (await reader.atEnd()) return null;
+  const version = await readBanner(reader);
+  const { header, tag } = await readHeader(reader, version);
+  return { version, header, records: readRecords(reader, version, header.size, tag, options) };
+};
+
+const readBanner = async (reader: ByteReader): Promise<DiffVersion> => {
+  const start = reader.position;
+  const found = Buffer.from(await reader.peek(bannerBytes));
+  for (const version of [1, 2] as const) {
+    const banner = banners[version];
+    if (found.equals(banner)) {
+      await reader.skip(bannerBytes, 'the banner');
+      return version;
+    }
+    if (banner.subarray(0, found.length).equals(found)) {
+      throw new RbdeltaError('corrupt', `the rbd diff ends at byte ${start + found.length} inside the banner`);
+    }
+  }
+  throw notADiff(await reader.peek(32), start);
+};
+
+/** The header, and the first tag that is not part of it. */
+const readHeader = async (reader: ByteReader, version: DiffVersion): Promise<{ header: DiffHeader; tag: number }> => {
+  const header: DiffHeader = { fromSnap: null, toSnap: null, size: null, protected: null };
+  for (;;) {
+    const at = reader.position;
+    const tag = await readTag(reader);
+    switch (tag) {
+      case tags.fromSnap:
+        header.fromSnap = await readName(reader, version, 'start snapshot');
+        if (header.fromSnap === '') {
+          throw new RbdeltaError('invalid', `the start snapshot at byte ${at} of the rbd diff has an empty name`);
+        }
+        break;
+      case tags.toSnap:
+        // rbd takes an empty name for "no snapshot", and so do we
+        header.toSnap = (await readName(reader, version, 'end snapshot')) || null;
+        break;
+      case tags.protected: {
+        // the length says 8 in files of Ceph up to 16.2, 1 in later ones; it is one byte in all of them
+        if (version === 2) await reader.exact(8, 'the length of the protection record');
+        const value = (await reader.exact(1, 'the protection record'))[0];
+        if (value !== 0 && value !== 1) {
+          throw new RbdeltaError(
+            'corrupt',
+            `the protection record at byte ${at} of the rbd diff is ${value}, neither 0 nor 1`,
+          );
+        }
+        header.protected = value === 1;
+        break;
+      }
+      case tags.size:
+        if (version === 2) await expectLength(reader, 8, 'image size');
+        header.size = u64At(await reader.exact(8, 'the image size'), 0);
+        if (header.size > Number.MAX_SAFE_INTEGER) {
+          throw new RbdeltaError('corrupt', `the image size at byte ${at} of the rbd diff is past 2^53 - 1`);
+        }
+        break;
+      case tags.write:
+      case tags.zero:
+      case tags.end:
+        return { header, tag };
+      default:
+        await skipUnknown(reader, version, tag, at);
+    }
+  }
+};
+
+async function* readRecords(
+  reader: ByteReader,
+  version: DiffVersion,
+  size: number | null,
+  firstTag: number,
+  { allocate, order = 'ascending' }: DiffReadOptions,
+): AsyncGenerator<DiffRecord, void, undefined> {
+  const fixedBytes = version === 2 ? 24 : 16;
+  const fieldsAt = fixedBytes - 16;
+  const last = size ?? Number.MAX_SAFE_INTEGER;
+  let reached = 0;
+  let own: Uint8Array = Buffer.alloc(0);
+  for (let tag = firstTag; tag !== tags.end; tag = reader.tryExact(1)?.[0] ?? (await readTag(reader))) {
+    if (tag !== tags.write && tag !== tags.zero) {
+      await refuseOrSkip(reader, version, tag);
+      continue;
+    }
+    const at = reader.position - 1;
+    const kind = tag === tags.write ? 'write' : 'zero';
+    const fixed =
+      reader.tryExact(fixedBytes) ?? (await reader.exact(fixedBytes, `the offset and length of a ${kind} record`));
+    const offset = u64At(fixed, fieldsAt);
+    const length = u64At(fixed, fieldsAt + 8);
+    if (version === 2) checkLength(u64At(fixed, 0), kind === 'write' ? 16 + length : 16, `${kind} record`, at);
+    if (offset + length > last) throw past(kind, offset, length, at, size);
+    if (length > 0) {
+      if (order === 'ascending' && offset < reached) {
+        throw new RbdeltaError(
+          'corrupt',
+          `the ${kind} record ${offset}~${length} at byte ${at} of the rbd diff begins before ${reached}, where the one before ends`,
+          { hint: 'old versions of Ceph wrote striped images unsorted; an import accepts that, nothing else does' },
+        );
+      }
+      reached = offset + length;
+    }
+    if (kind === 'zero') {
+      if (length > 0) yield { kind, offset, length };
+      continue;
+    }
+    for (let done = 0; done < length; ) {
+      const bytes = Math.min(length - done, limits.pieceBytes);
+      // small ones come out of the reader's buffer, which is then filled by one read for many of them
+      const view =
+        reader.tryExact(bytes) ?? (bytes <= smallBytes ? await reader.exact(bytes, dataOf(offset, length)) : null);
+      let data: Uint8Array;
+      if (view !== null && allocate === undefined) {
+        data = view;
+      } else {
+        if (allocate === undefined && own.length < bytes) own = Buffer.allocUnsafeSlow(bytes);
+        data = (allocate === undefined ? own : await allocate(bytes)).subarray(0, bytes);
+        if (view !== null) data.set(view);
+        else await reader.fill(data, dataOf(offset, length));
+      }
+      yield { kind, offset: offset + done, data, remaining: length - done - bytes };
+      done += bytes;
+    }
+  }
+}
+
+const smallBytes = 16 << 10;
+
+const dataOf = (offset: number, length: number): string => `the data of the write record ${offset}~${length}`;
+
+const past = (kind: string, offset: number, length: number, at: number, size: number | null): RbdeltaError =>
+  new RbdeltaError(
+    'corrupt',
+    `the ${kind} record ${offset}~${length} at byte ${at} of the rbd diff ends past ` +
+      (size === null ? '2^53 - 1' : `the image size that it gives, ${size}`),
+  );
+
+const readTag = async (reader: ByteReader): Promise<number> => {
+  const [tag] = reader.tryExact(1) ?? (await reader.exact(1, 'the rbd diff, before its end record'));
+  return tag ?? tags.end;
+};
+
+const readName = async (reader: ByteReader, version: DiffVersion, what: string): Promise<string> => {
+  const at = reader.position - 1;
+  const outer = version === 2 ? u64At(await reader.exact(8, `the length of the ${what} record`), 0) : null;
+  const length = (await reader.exact(4, `the length of the ${what}'s name`)).readUInt32LE(0);
+  if (length > limits.snapNameBytes) {
+    throw new RbdeltaError(
+      'invalid',
+      `the ${what} at byte ${at} of the rbd diff has a name of ${length} bytes; ${limits.snapNameBytes} is the most`,
+    );
+  }
+  if (outer !== null) checkLength(outer, 4 + length, what, at);
+  return nameFromBytes(await reader.exact(length, `the name of the ${what}`));
+};
+
+const expectLength = async (reader: ByteReader, expected: number, what: string): Promise<void> => {
+  const at = reader.position - 1;
+  checkLength(u64At(await reader.exact(8, `the length of the ${what} record`), 0), expected, what, at);
+};
+
+/** rbd ignores the length of a tag that it knows; a wrong one can only be damage, or a layout that nobody knows yet. */
+const checkLength = (found: number, expected: number, what: string, at: number): void => {
+  if (found === expected) return;
+  throw new RbdeltaError(
+    'corrupt',
+    `the ${what} at byte ${at} of the rbd diff v2 says ${found} bytes, its fields take ${expected}`,
+  );
+};
+
+/** v2 gives the length of what we do not know; v1 does not, so everything behind it would be guesswork. */
+const skipUnknown = async (reader: ByteReader, version: DiffVersion, tag: number, at: number): Promise<void> => {
+  const shown = tag > 0x20 && tag < 0x7f ? `${tag} ('${String.fromCharCode(tag)}')` : `${tag}`;
+  if (version === 1) {
+    throw new RbdeltaError('corrupt', `unknown tag byte ${shown} at byte ${at} of the rbd diff v1`, {
+      hint: 'the stream is damaged, or of a version that this one does not know; rbd would skip the byte and misread what follows',
+    });
+  }
+  const length = u64At(await reader.exact(8, `the length of the record with the unknown tag byte ${shown}`), 0);
+  if (length > limits.unknownRecordBytes) {
+    throw new RbdeltaError(
+      'corrupt',
+      `the record with the unknown tag byte ${shown} at byte ${at} of the rbd diff v2 says ${length} bytes; ` +
+        `at most ${limits.unknownRecordBytes} are skipped`,
+    );
+  }
+  await reader.skip(length, `the record with the unknown tag byte ${shown}`);
+};
+
+const metadata: ReadonlyMap<number, string> = new Map([
+  [tags.fromSnap, 'start snapshot'],
+  [tags.toSnap, 'end snapshot'],
+  [tags.protected, 'protection record'],
+  [tags.size, 'image size'],
+]);
+
+/** A tag between the records that is no record: metadata comes too late there. */
+const refuseOrSkip = async (reader: ByteReader, version: DiffVersion, tag: number): Promise<void> => {
+  const at = reader.position - 1;
+  const what = metadata.get(tag);
+  if (what === undefined) return skipUnknown(reader, version, tag, at);
+  throw new RbdeltaError('corrupt', `the ${what} at byte ${at} of the rbd diff comes after the first data record`);
+};
+
+/** Payloads up to this are copied into the batch: a system call costs more than the copy. */
+const copyBytes = 16 << 10;
+const batchBytes = 256 << 10;
+
+/**
+ * Writes a diff: banner, header, records, end. Each value is a list of chunks to be consumed before the next is pulled
+ * (their memory is used again). Large payloads are passed through as they are; headers and small payloads are
+ * gathered. What the header leaves out (null) is left out; a `protected` that is not null is written in v1, too.
+ * A stream that breaks its own rules is a bug (Error).
+ */
+export async function* encodeDiff(
+  stream: DiffStream,
+  options: { version?: DiffVersion } = {},
+): AsyncGenerator<Uint8Array[], void, undefined> {
+  const version = options.version ?? 1;
+  yield [encodeHeader(stream.header, version)];
+  const batch = Buffer.allocUnsafeSlow(batchBytes);
+  const fixedBytes = version === 2 ? 25 : 17;
+  let filled = 0;
+  let open = 0; // bytes that the current write record still lacks
+  let reached = 0;
+  for await (const record of stream.records) {
+    const length = record.kind === 'write' ? record.data.length : record.length;
+    if (length === 0) continue;
+    const whole = record.kind === 'write' ? length + record.remaining : length;
+    checkRecord(record.offset, whole, stream.header.size);
+    if (filled + fixedBytes > batchBytes) {
+      yield [batch.subarray(0, filled)];
+      filled = 0;
+    }
+    if (open === 0) filled = putFixed(batch, filled, version, record.kind, record.offset, whole);
+    else if (record.kind !== 'write' || whole !== open || record.offset !== reached) {
+      throw new Error(
+        `a ${record.kind} of ${whole} bytes at ${record.offset} where ${open} bytes at ${reached} were due`,
+      );
+    }
+    reached = record.offset + length;
+    if (record.kind === 'zero') continue;
+    open = record.remaining;
+    if (length > copyBytes) {
+      yield filled > 0 ? [batch.subarray(0, filled), record.data] : [record.data];
+      filled = 0;
+      continue;
+    }
+    if (filled + length > batchBytes) {
+      yield [batch.subarray(0, filled)];
+      filled = 0;
+    }
+    batch.set(record.data, filled);
+    filled += length;
+  }
+  if (open > 0) throw new Error(`the last write record lacks ${open} bytes at ${reached}`);
+  if (filled === batchBytes) {
+    yield [batch];
+    filled = 0;
+  }
+  batch[filled] = tags.end;
+  yield [batch.subarray(0, filled + 1)];
+}
+
+const encodeHeader = (header: DiffHeader, version: DiffVersion): Buffer => {
+  const parts: Buffer[] = [banners[version]];
+  const put = (tag: number, payload: Buffer) => {
+    parts.push(Buffer.of(tag));
+    if (version === 2) parts.push(u64(payload.length));
+    parts.push(payload);
+  };
+  if (header.fromSnap !== null) put(tags.fromSnap, encodeName(header.fromSnap));
+  if (header.toSnap !== null) put(tags.toSnap, encodeName(header.toSnap));
+  if (header.protected !== null) put(tags.protected, Buffer.of(header.protected ? 1 : 0));
+  if (header.size !== null) put(tags.size, u64(header.size));
+  return Buffer.concat(parts);
+};
+
+const encodeName = (name: string): Buffer => {
+  const bytes = nameToBytes(name);
+  if (bytes.length === 0 || bytes.length > limits.snapNameBytes) {
+    throw new RbdeltaError(
+      'invalid',
+      `the snapshot name '${printable(name.slice(0, 40))}' has ${bytes.length} bytes; a diff can name 1 to ${limits.snapNameBytes}`,
+    );
+  }
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(bytes.length);
+  return Buffer.concat([length, bytes]);
+};
+
+const putFixed = (
+  into: Buffer,
+  at: number,
+  version: DiffVersion,
+  kind: DiffRecord['kind'],
+  offset: number,
+  length: number,
+): number => {
+  into[at++] = kind === 'write' ? tags.write : tags.zero;
+  if (version === 2) {
+    putU64(into, kind === 'write' ? 16 + length : 16, at);
+    at += 8;
+  }
+  putU64(into, offset, at);
+  putU64(into, length, at + 8);
+  return at + 16;
+};
+
+/** The reader would refuse such a record: better not to write it. */
+const checkRecord = (offset: number, length: number, size: number | null): void => {
+  const last = size ?? Number.MAX_SAFE_INTEGER;
+  if (offset < 0 || !Number.isSafeInteger(offset) || !Number.isSafeInteger(length) || offset + length > last) {
+    throw new Error(`a record ${offset}~${length} does not fit into an image of ${last} bytes`);
+  }
+};
+
+const u64 = (value: number): Buffer => {
+  const bytes = Buffer.alloc(8);
+  putU64(bytes, value, 0);
+  return bytes;
+};
