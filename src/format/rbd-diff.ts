@@ -74,15 +74,25 @@ export const openDiff = async (
   return { version, header, records: readRecords(reader, version, header.size, tag, options) };
 };
 
+/** After a diff: whether another one follows. Nothing is consumed. Throws as `openDiff` does for anything else. */
+export const diffFollows = async (reader: ByteReader): Promise<boolean> => {
+  if (await reader.atEnd()) return false;
+  await peekBanner(reader);
+  return true;
+};
+
 const readBanner = async (reader: ByteReader): Promise<DiffVersion> => {
+  const version = await peekBanner(reader);
+  await reader.skip(bannerBytes, 'the banner');
+  return version;
+};
+
+const peekBanner = async (reader: ByteReader): Promise<DiffVersion> => {
   const start = reader.position;
   const found = Buffer.from(await reader.peek(bannerBytes));
   for (const version of [1, 2] as const) {
     const banner = banners[version];
-    if (found.equals(banner)) {
-      await reader.skip(bannerBytes, 'the banner');
-      return version;
-    }
+    if (found.equals(banner)) return version;
     if (banner.subarray(0, found.length).equals(found)) {
       throw new RbdeltaError('corrupt', `the rbd diff ends at byte ${start + found.length} inside the banner`);
     }
