@@ -1,0 +1,145 @@
+// What is done to images as wholes, and to pools: make, remove, list, metadata.
+
+import { nameFromBytes, printable } from '../../bytes/text.ts';
+import { RbdeltaError } from '../../error.ts';
+import { headerObjectName, metadataKey, metadataValue } from '../../format/rbd-header.ts';
+import type { CreateOptions, Progress } from '../port.ts';
+import { formatSpec, type ImageSpec } from '../spec.ts';
+import { type Connection, cName } from './connection.ts';
+import { check, errnoName, failure } from './errno.ts';
+import { find, openPointer } from './image.ts';
+import type { Pointer } from './native.ts';
+import { readOmap } from './objects.ts';
+import { throttled } from './progress.ts';
+
+/** RBD_IMAGE_OPTION_* of librbd.h */
+const option = { format: 0, features: 1, order: 2, stripeUnit: 3, stripeCount: 4, dataPool: 10 } as const;
+
+export async function createImage(connection: Connection, spec: ImageSpec, options: CreateOptions): Promise<void> {
+  const { native } = connection;
+  refuseSnapshot(spec);
+  const io = await connection.io(spec.pool, spec.namespace);
+  const label = printable(formatSpec(spec));
+  const out: [Pointer | null] = [null];
+  native.call('rbd_image_options_create', out);
+  const opts = out[0]!;
+  try {
+    const set = (name: keyof typeof option, value: number | undefined) => {
+      if (value === undefined) return;
+      check(
+        native.call('rbd_image_options_set_uint64', opts, option[name], value),
+        `make ${label} with ${name} ${value}`,
+      );
+    };
+    set('format', 2);
+    set('order', options.order);
+    set('features', options.features);
+    set('stripeUnit', options.stripeUnit);
+    set('stripeCount', options.stripeCount);
+    if (options.dataPool !== undefined) {
+      // librbd's answer to a pool that is not there does not say which one.
+      await connection.io(options.dataPool, '');
+      const pool = cName(options.dataPool, 'pool');
+      check(native.call('rbd_image_options_set_string', opts, option.dataPool, pool), `make ${label} with a data pool`);
+    }
+    const name = cName(spec.image, 'image');
+    check(await native.callAsync('rbd_create4', io.pointer, name, options.size, opts), `make the image ${label}`);
+  } finally {
+    native.call('rbd_image_options_destroy', opts);
+  }
+}
+
+export async function removeImage(connection: Connection, spec: ImageSpec, onProgress?: Progress): Promise<void> {
+  const { native } = connection;
+  refuseSnapshot(spec);
+  const { io } = await find(connection, spec.pool, spec.namespace, spec.image);
+  const name = cName(spec.image, 'image');
+  const result = onProgress
+    ? await native.callAsync('rbd_remove_with_progress', io.pointer, name, throttled(onProgress), null)
+    : await native.callAsync('rbd_remove', io.pointer, name);
+  check(result, () => `remove the image ${printable(formatSpec(spec))}`);
+}
+
+/** Sorted by their bytes' order in UTF-16, as Array.sort does. */
+export async function listImages(connection: Connection, pool: string, namespace: string): Promise<string[]> {
+  const { native } = connection;
+  const io = await connection.io(pool, namespace);
+  let room = 1024;
+  for (;;) {
+    // Pairs of pointers: id, name.
+    const specs = new BigUint64Array(room * 2);
+    const count: [number | bigint] = [room];
+    const result = await native.callAsync('rbd_list2', io.pointer, specs, count);
+    if (errnoName(result) === 'ERANGE') {
+      room = Number(count[0]) + 16;
+      continue;
+    }
+    check(result, () => `list the images of pool '${printable(pool)}'`);
+    const names: string[] = [];
+    for (let i = 0; i < Number(count[0]); i++) names.push(nameFromBytes(native.stringAt(specs[i * 2 + 1]!)));
+    native.call('rbd_image_spec_list_cleanup', specs, Number(count[0]));
+    return names.sort();
+  }
+}
+
+export async function readMetadata(connection: Connection, spec: ImageSpec): Promise<Map<string, string>> {
+  const location = await find(connection, spec.pool, spec.namespace, spec.image);
+  const prefix = metadataKey('');
+  // Format 1 has nowhere to keep it.
+  const omap =
+    location.format === 1 ? null : await readOmap(connection, location.io, headerObjectName(location.id), prefix);
+  const entries = [...(omap ?? [])].map(([key, value]): [string, string] => [
+    key.slice(prefix.length),
+    metadataValue.decode(value),
+  ]);
+  return new Map(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+export async function writeMetadata(
+  connection: Connection,
+  spec: ImageSpec,
+  key: string,
+  value: string,
+): Promise<void> {
+  const { native } = connection;
+  const location = await find(connection, spec.pool, spec.namespace, spec.image);
+  const label = printable(formatSpec(spec));
+  const image = await openPointer(connection, label, 'rbd_open', location.io.pointer, cName(spec.image, 'image'));
+  try {
+    const result = await native.callAsync(
+      'rbd_metadata_set',
+      image,
+      cName(key, 'metadata key'),
+      cName(value, 'metadata value'),
+    );
+    check(result, () => `set the metadata '${printable(key)}' of ${label}`);
+  } finally {
+    await native.callAsync('rbd_close', image);
+  }
+}
+
+/** Sorted names. */
+export function listPools({ native, rados }: Connection): string[] {
+  let buffer = Buffer.alloc(4096);
+  let needed = 0;
+  while (
+    (needed = check(native.call('rados_pool_list', rados, buffer, buffer.length), 'list the pools')) > buffer.length
+  ) {
+    buffer = Buffer.alloc(needed);
+  }
+  const names: string[] = [];
+  // Each ends with a NUL, the list with an empty one.
+  for (let at = 0; buffer[at] !== 0 && at < buffer.length; ) {
+    const end = buffer.indexOf(0, at);
+    names.push(nameFromBytes(buffer.subarray(at, end)));
+    at = end + 1;
+  }
+  return names.sort();
+}
+
+function refuseSnapshot(spec: ImageSpec): void {
+  if (spec.snap !== null) {
+    throw new RbdeltaError('invalid', `an image is meant here, not a snapshot: ${printable(formatSpec(spec))}`);
+  }
+  if (spec.image === '') throw failure(-22, 'use an image without a name');
+}

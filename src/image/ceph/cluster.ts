@@ -1,0 +1,125 @@
+// A Ceph cluster behind the port: opens images, makes and removes them, lists them.
+
+import { printable } from '../../bytes/text.ts';
+import { RbdeltaError } from '../../error.ts';
+import type { Cluster, CreateOptions, Image, Progress, WritableImage } from '../port.ts';
+import { formatSpec, type ImageSpec } from '../spec.ts';
+import { createImage, listImages, listPools, readMetadata, removeImage, writeMetadata } from './admin.ts';
+import { type Connection, cName } from './connection.ts';
+import { type CephFacts, readFacts } from './facts.ts';
+import { readInfo } from './header.ts';
+import { adopt, CephImage, find, openPointer } from './image.ts';
+import { CephWritableImage } from './writable.ts';
+
+export class CephCluster implements Cluster {
+  readonly kind = 'ceph' as const;
+  readonly #connection: Connection;
+  readonly #open = new Set<CephImage>();
+  #closed: Promise<void> | undefined;
+
+  constructor(connection: Connection) {
+    this.#connection = connection;
+  }
+
+  /** Takes no lock and leaves no trace: read-only, at the snapshot if one is named. */
+  async open(spec: ImageSpec): Promise<Image> {
+    const connection = this.#connection;
+    const label = printable(formatSpec(spec));
+    const location = await find(connection, spec.pool, spec.namespace, spec.image);
+    let snapId: number | null = null;
+    if (spec.snap !== null) {
+      const { snapshots } = await readInfo(connection, location, null);
+      const snapshot = snapshots.find(({ name, namespace }) => name === spec.snap && namespace === 'user');
+      if (!snapshot) {
+        const names = snapshots.filter(({ namespace }) => namespace === 'user').map(({ name }) => printable(name));
+        throw new RbdeltaError(
+          'notFound',
+          `there is no snapshot '${printable(spec.snap)}' of ${label.split('@', 1)[0]}`,
+          {
+            hint: names.length === 0 ? 'the image has no snapshots' : `its newest ones: ${names.slice(-5).join(', ')}`,
+          },
+        );
+      }
+      snapId = snapshot.id;
+    }
+    const snap = spec.snap === null ? null : cName(spec.snap, 'snapshot');
+    const pointer =
+      location.format === 1
+        ? await openPointer(
+            connection,
+            label,
+            'rbd_open_read_only',
+            location.io.pointer,
+            cName(spec.image, 'image'),
+            snap,
+          )
+        : await openPointer(
+            connection,
+            label,
+            'rbd_open_by_id_read_only',
+            location.io.pointer,
+            cName(location.id, 'id'),
+            snap,
+          );
+    const siblings = this.#open;
+    return await adopt(
+      connection,
+      pointer,
+      () => new CephImage({ connection, location, snapId, pointer, label, siblings }),
+    );
+  }
+
+  async openToWrite(spec: ImageSpec): Promise<WritableImage> {
+    if (spec.snap !== null) {
+      throw new RbdeltaError('invalid', `a snapshot cannot be written: ${printable(formatSpec(spec))}`);
+    }
+    const connection = this.#connection;
+    const label = printable(formatSpec(spec));
+    const location = await find(connection, spec.pool, spec.namespace, spec.image);
+    const pointer = await openPointer(connection, label, 'rbd_open', location.io.pointer, cName(spec.image, 'image'));
+    const siblings = this.#open;
+    return await adopt(
+      connection,
+      pointer,
+      () => new CephWritableImage({ connection, location, snapId: null, pointer, label, siblings }),
+    );
+  }
+
+  create(spec: ImageSpec, options: CreateOptions): Promise<void> {
+    return createImage(this.#connection, spec, options);
+  }
+
+  remove(spec: ImageSpec, onProgress?: Progress): Promise<void> {
+    return removeImage(this.#connection, spec, onProgress);
+  }
+
+  list(pool: string, namespace: string): Promise<string[]> {
+    return listImages(this.#connection, pool, namespace);
+  }
+
+  metadata(spec: ImageSpec): Promise<Map<string, string>> {
+    return readMetadata(this.#connection, spec);
+  }
+
+  setMetadata(spec: ImageSpec, key: string, value: string): Promise<void> {
+    return writeMetadata(this.#connection, spec, key, value);
+  }
+
+  async pools(): Promise<string[]> {
+    return listPools(this.#connection);
+  }
+
+  /** What there is to say about this cluster and who talks to it: for `rbdelta doctor`. */
+  facts(): Promise<CephFacts> {
+    return readFacts(this.#connection);
+  }
+
+  /** Closes what is still open, too. */
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      await Promise.allSettled([...this.#open].map((image) => image.close()));
+      await this.#connection.close();
+    })();
+    return this.#closed;
+  }
+}

@@ -1,0 +1,191 @@
+// One version of an image, opened to read through librbd; its metadata and object maps come straight from RADOS.
+
+import { printable } from '../../bytes/text.ts';
+import type { Extent } from '../../diff/extent.ts';
+import { RbdeltaError } from '../../error.ts';
+import { objectMapName } from '../../format/rbd-header.ts';
+import type { Image, ImageInfo } from '../port.ts';
+import { Completions } from './completions.ts';
+import { type Connection, cName } from './connection.ts';
+import { check, errnoName } from './errno.ts';
+import { ExtentList } from './extents.ts';
+import { type Location, locate, readInfo } from './header.ts';
+import type { FunctionName, Pointer } from './native.ts';
+import { readObject } from './objects.ts';
+
+/** Maps up to this size (16 TiB of 4 MiB objects) come in one round trip. */
+const mapGuessBytes = 1 << 20;
+
+/** An opened handle, and what it is a handle of. */
+export interface Opened {
+  connection: Connection;
+  location: Location;
+  /** The snapshot that is open; null is the head. */
+  snapId: number | null;
+  pointer: Pointer;
+  /** How messages name it: pool/image@snap. */
+  label: string;
+  /** Those that the cluster has to close if nobody else does. */
+  siblings: Set<CephImage>;
+}
+
+export class CephImage implements Image {
+  readonly kind = 'ceph' as const;
+  protected readonly opened: Opened;
+  readonly #completions: Completions;
+  #closed: Promise<void> | undefined;
+
+  constructor(opened: Opened) {
+    this.opened = opened;
+    this.#completions = new Completions(opened.connection.native, opened.pointer);
+    opened.siblings.add(this);
+  }
+
+  info(): Promise<ImageInfo> {
+    const { connection, location, snapId } = this.opened;
+    return readInfo(connection, location, snapId);
+  }
+
+  async objectMap(snapId: number | null): Promise<Uint8Array | null> {
+    const { connection, location } = this.opened;
+    if (location.format === 1) return null;
+    return await readObject(connection, location.io, objectMapName(location.id, snapId), mapGuessBytes);
+  }
+
+  async changedExtents(
+    fromSnap: string | null,
+    range: Extent,
+    emit: (offset: number, length: number, exists: boolean) => void,
+  ): Promise<void> {
+    if (range.length === 0) return;
+    const { connection, pointer, label } = this.opened;
+    const found = new ExtentList();
+    const result = await this.use(() =>
+      connection.native.callAsync(
+        'rbd_diff_iterate2',
+        pointer,
+        fromSnap === null ? null : cName(fromSnap, 'snapshot'),
+        range.offset,
+        range.length,
+        1, // with the data of a parent
+        0, // exact, not whole objects
+        found.add,
+        null,
+      ),
+    );
+    if (fromSnap !== null && errnoName(result) === 'ENOENT') {
+      throw new RbdeltaError('notFound', `there is no snapshot '${printable(fromSnap)}' of ${label} to start from`);
+    }
+    if (fromSnap !== null && errnoName(result) === 'EINVAL') {
+      throw new RbdeltaError('invalid', `the snapshot '${printable(fromSnap)}' is newer than ${label}`);
+    }
+    check(result, () => `list what changed in ${label}${fromSnap === null ? '' : ` since ${printable(fromSnap)}`}`);
+    found.forEach(emit);
+  }
+
+  async read(offset: number, into: Uint8Array): Promise<void> {
+    if (into.length === 0) return;
+    const { pointer, label } = this.opened;
+    const got = await this.submit(into, (completion) =>
+      this.native.call('rbd_aio_read', pointer, offset, into.length, into, completion),
+    );
+    check(got, () => `read ${into.length} bytes at ${offset} of ${label}`);
+    if (got !== into.length) {
+      throw new RbdeltaError('io', `${label} gave ${got} of ${into.length} bytes at ${offset}: it ends there`);
+    }
+  }
+
+  async parent(): Promise<Image | null> {
+    const { parent } = await this.info();
+    if (parent === null) return null;
+    const { connection, siblings } = this.opened;
+    const io = await connection.io(parent.pool, parent.namespace);
+    const label = `${parent.pool}/${printable(parent.image)}@${printable(parent.snap)}`;
+    const pointer = await openPointer(
+      connection,
+      label,
+      'rbd_open_by_id_read_only',
+      io.pointer,
+      cName(parent.imageId, 'id'),
+    );
+    return await adopt(connection, pointer, async () => {
+      // By id: the snapshot may be in the trash by now, and so may the image.
+      check(await connection.native.callAsync('rbd_snap_set_by_id', pointer, parent.snapId), `open ${label}`);
+      const location: Location = { io, name: parent.image, id: parent.imageId, format: 2 };
+      return new CephImage({ connection, location, snapId: parent.snapId, pointer, label, siblings });
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      const { connection, pointer, label, siblings } = this.opened;
+      await Promise.allSettled(this.#busy);
+      await this.#completions.close();
+      const result = await connection.native.callAsync('rbd_close', pointer);
+      this.#completions.release();
+      siblings.delete(this);
+      check(result, `close ${label}`);
+    })();
+    return this.#closed;
+  }
+
+  protected get native(): Connection['native'] {
+    return this.opened.connection.native;
+  }
+
+  /** Starts one I/O; resolves to its result. `memory` is kept until then. */
+  protected submit(memory: Uint8Array | null, start: (completion: Pointer) => number): Promise<number> {
+    if (this.#closed) return Promise.reject(new TypeError(`${this.opened.label} is closed`));
+    return this.#completions.run(start, memory);
+  }
+
+  readonly #busy = new Set<Promise<unknown>>();
+
+  /** Runs a call that close() has to wait for. */
+  protected async use<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#closed) throw new TypeError(`${this.opened.label} is closed`);
+    const running = call();
+    this.#busy.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#busy.delete(running);
+    }
+  }
+}
+
+/** Calls one of librbd's ways to open; `args` are what comes before and after the place for the handle. */
+export async function openPointer(
+  connection: Connection,
+  label: string,
+  how: Extract<FunctionName, 'rbd_open' | 'rbd_open_read_only' | 'rbd_open_by_id_read_only'>,
+  io: Pointer,
+  nameOrId: Buffer,
+  snap: Buffer | null = null,
+): Promise<Pointer> {
+  const out: [Pointer | null] = [null];
+  check(await connection.native.callAsync(how, io, nameOrId, out, snap), `open ${label}`);
+  return out[0]!;
+}
+
+/** Makes an image of a handle; closes the handle when that fails. */
+export async function adopt<T>(connection: Connection, pointer: Pointer, make: () => T | Promise<T>): Promise<T> {
+  try {
+    return await make();
+  } catch (error) {
+    await connection.native.callAsync('rbd_close', pointer);
+    throw error;
+  }
+}
+
+/** Finds an image by name, or says what of its name is not there. */
+export async function find(connection: Connection, pool: string, namespace: string, image: string): Promise<Location> {
+  if (image === '') throw new RbdeltaError('invalid', 'an image has a name of at least one character');
+  const io = await connection.io(pool, namespace);
+  const location = await locate(connection, io, image);
+  if (location) return location;
+  const where = namespace === '' ? `pool '${printable(pool)}'` : `namespace '${printable(`${pool}/${namespace}`)}'`;
+  throw new RbdeltaError('notFound', `there is no image '${printable(image)}' in ${where}`, {
+    hint: `rbd ls ${namespace === '' ? pool : `${pool}/${namespace}`} shows its images`,
+  });
+}

@@ -1,0 +1,110 @@
+// The C functions that rbdelta calls, as koffi prototypes. Names that may hold any bytes are `const void *`: NUL-terminated buffers.
+
+export const prototypes = {
+  rados: {
+    rados_version: 'void rados_version(_Out_ int *major, _Out_ int *minor, _Out_ int *extra)',
+    rados_create2: 'int rados_create2(_Out_ void **cluster, const char *name, const char *entity, uint64_t flags)',
+    rados_conf_read_file: 'int rados_conf_read_file(void *cluster, const char *path)',
+    rados_conf_parse_env: 'int rados_conf_parse_env(void *cluster, const char *variable)',
+    rados_conf_parse_argv_remainder:
+      'int rados_conf_parse_argv_remainder(void *cluster, int argc, void *argv, void *remargv)',
+    rados_conf_set: 'int rados_conf_set(void *cluster, const char *option, const char *value)',
+    rados_conf_get: 'int rados_conf_get(void *cluster, const char *option, void *buffer, size_t length)',
+    rados_connect: 'int rados_connect(void *cluster)',
+    rados_shutdown: 'void rados_shutdown(void *cluster)',
+    rados_cluster_fsid: 'int rados_cluster_fsid(void *cluster, void *buffer, size_t length)',
+    rados_pool_list: 'int rados_pool_list(void *cluster, void *buffer, size_t length)',
+    rados_pool_reverse_lookup: 'int rados_pool_reverse_lookup(void *cluster, int64_t id, void *buffer, size_t length)',
+    rados_mon_command:
+      'int rados_mon_command(void *cluster, void *command, size_t parts, void *in, size_t inLength, _Out_ void **out, _Out_ size_t *outLength, _Out_ void **status, _Out_ size_t *statusLength)',
+    rados_buffer_free: 'void rados_buffer_free(void *buffer)',
+    rados_ioctx_create: 'int rados_ioctx_create(void *cluster, const void *pool, _Out_ void **io)',
+    rados_ioctx_create2: 'int rados_ioctx_create2(void *cluster, int64_t pool, _Out_ void **io)',
+    rados_ioctx_destroy: 'void rados_ioctx_destroy(void *io)',
+    rados_ioctx_set_namespace: 'void rados_ioctx_set_namespace(void *io, const void *namespace)',
+    rados_ioctx_get_id: 'int64_t rados_ioctx_get_id(void *io)',
+    rados_ioctx_get_pool_name: 'int rados_ioctx_get_pool_name(void *io, void *buffer, unsigned int length)',
+    rados_stat: 'int rados_stat(void *io, const void *object, _Out_ uint64_t *size, _Out_ int64_t *mtime)',
+    rados_read: 'int rados_read(void *io, const void *object, void *buffer, size_t length, uint64_t offset)',
+    rados_create_read_op: 'void *rados_create_read_op()',
+    rados_release_read_op: 'void rados_release_read_op(void *op)',
+    rados_read_op_omap_get_vals2:
+      'void rados_read_op_omap_get_vals2(void *op, const void *after, const void *prefix, uint64_t max, void *iterator, void *more, void *result)',
+    rados_read_op_operate: 'int rados_read_op_operate(void *op, void *io, const void *object, int flags)',
+    rados_omap_get_next2:
+      'int rados_omap_get_next2(void *iterator, _Out_ void **key, _Out_ void **value, _Out_ size_t *keyLength, _Out_ size_t *valueLength)',
+    rados_omap_get_end: 'void rados_omap_get_end(void *iterator)',
+  },
+  rbd: {
+    rbd_version: 'void rbd_version(_Out_ int *major, _Out_ int *minor, _Out_ int *extra)',
+    rbd_open: 'int rbd_open(void *io, const void *name, _Out_ void **image, const void *snap)',
+    rbd_open_read_only: 'int rbd_open_read_only(void *io, const void *name, _Out_ void **image, const void *snap)',
+    rbd_open_by_id_read_only:
+      'int rbd_open_by_id_read_only(void *io, const void *id, _Out_ void **image, const void *snap)',
+    rbd_close: 'int rbd_close(void *image)',
+    rbd_stat: 'int rbd_stat(void *image, void *info, size_t length)',
+    rbd_get_id: 'int rbd_get_id(void *image, void *id, size_t length)',
+    rbd_get_old_format: 'int rbd_get_old_format(void *image, _Out_ uint8_t *old)',
+    rbd_get_overlap: 'int rbd_get_overlap(void *image, _Out_ uint64_t *overlap)',
+    rbd_get_parent: 'int rbd_get_parent(void *image, void *parent, void *snap)',
+    rbd_linked_image_spec_cleanup: 'void rbd_linked_image_spec_cleanup(void *spec)',
+    rbd_snap_spec_cleanup: 'void rbd_snap_spec_cleanup(void *spec)',
+    rbd_snap_list: 'int rbd_snap_list(void *image, void *snaps, _Inout_ int *count)',
+    rbd_snap_list_end: 'void rbd_snap_list_end(void *snaps)',
+    rbd_snap_set_by_id: 'int rbd_snap_set_by_id(void *image, uint64_t id)',
+    rbd_snap_is_protected: 'int rbd_snap_is_protected(void *image, const void *name, _Out_ int *protected)',
+    rbd_snap_create: 'int rbd_snap_create(void *image, const void *name)',
+    rbd_snap_remove: 'int rbd_snap_remove(void *image, const void *name)',
+    rbd_snap_remove2:
+      'int rbd_snap_remove2(void *image, const void *name, uint32_t flags, RbdProgress *progress, void *arg)',
+    rbd_snap_protect: 'int rbd_snap_protect(void *image, const void *name)',
+    rbd_snap_unprotect: 'int rbd_snap_unprotect(void *image, const void *name)',
+    rbd_snap_rollback: 'int rbd_snap_rollback(void *image, const void *name)',
+    rbd_snap_rollback_with_progress:
+      'int rbd_snap_rollback_with_progress(void *image, const void *name, RbdProgress *progress, void *arg)',
+    rbd_resize: 'int rbd_resize(void *image, uint64_t size)',
+    rbd_resize2: 'int rbd_resize2(void *image, uint64_t size, bool shrink, RbdProgress *progress, void *arg)',
+    rbd_diff_iterate2:
+      'int rbd_diff_iterate2(void *image, const void *from, uint64_t offset, uint64_t length, uint8_t parent, uint8_t whole, RbdExtent *emit, void *arg)',
+    rbd_set_image_notification: 'int rbd_set_image_notification(void *image, int fd, int type)',
+    rbd_poll_io_events: 'int rbd_poll_io_events(void *image, void *completions, int count)',
+    rbd_aio_create_completion: 'int rbd_aio_create_completion(void *arg, void *callback, _Out_ void **completion)',
+    rbd_aio_get_return_value: 'int64_t rbd_aio_get_return_value(void *completion)',
+    rbd_aio_release: 'void rbd_aio_release(void *completion)',
+    rbd_aio_read: 'int rbd_aio_read(void *image, uint64_t offset, size_t length, void *into, void *completion)',
+    rbd_aio_write: 'int rbd_aio_write(void *image, uint64_t offset, size_t length, void *data, void *completion)',
+    rbd_aio_write_zeroes:
+      'int rbd_aio_write_zeroes(void *image, uint64_t offset, size_t length, void *completion, int zeroFlags, int opFlags)',
+    rbd_aio_flush: 'int rbd_aio_flush(void *image, void *completion)',
+    rbd_metadata_set: 'int rbd_metadata_set(void *image, const void *key, const void *value)',
+    rbd_list2: 'int rbd_list2(void *io, void *images, _Inout_ size_t *count)',
+    rbd_image_spec_list_cleanup: 'void rbd_image_spec_list_cleanup(void *images, size_t count)',
+    rbd_namespace_exists: 'int rbd_namespace_exists(void *io, const void *name, _Out_ bool *exists)',
+    rbd_image_options_create: 'void rbd_image_options_create(_Out_ void **options)',
+    rbd_image_options_destroy: 'void rbd_image_options_destroy(void *options)',
+    rbd_image_options_set_uint64: 'int rbd_image_options_set_uint64(void *options, int option, uint64_t value)',
+    rbd_image_options_set_string: 'int rbd_image_options_set_string(void *options, int option, const void *value)',
+    rbd_create4: 'int rbd_create4(void *io, const void *name, uint64_t size, void *options)',
+    rbd_remove: 'int rbd_remove(void *io, const void *name)',
+    rbd_remove_with_progress:
+      'int rbd_remove_with_progress(void *io, const void *name, RbdProgress *progress, void *arg)',
+  },
+  libc: {
+    eventfd: 'int eventfd(unsigned int initial, int flags)',
+    strlen: 'size_t strlen(const void *text)',
+    memcpy: 'void *memcpy(void *into, const void *from, size_t length)',
+  },
+} as const;
+
+/** Callbacks that some of them take. */
+export const callbacks = [
+  'int RbdExtent(uint64_t offset, size_t length, int exists, void *arg)',
+  'int RbdProgress(uint64_t done, uint64_t total, void *arg)',
+];
+
+/** Where each is found, and the Debian package that has it. */
+export const libraries = {
+  rados: { file: 'librados.so.2', package: 'librados2' },
+  rbd: { file: 'librbd.so.1', package: 'librbd1' },
+  libc: { file: 'libc.so.6', package: 'libc6' },
+} as const;
