@@ -1,9 +1,30 @@
 // `import-diff`: apply a diff stream, or a chain of them, to an image. Checked first, applied, undone if it fails.
 
 import type { ByteReader } from '../bytes/reader.ts';
+import { interruption, unlessAborted } from '../bytes/errno.ts';
+import { printable } from '../bytes/text.ts';
+import { periodBytes, geometryOf } from '../diff/striping.ts';
+import { RbdeltaError } from '../error.ts';
+import { type DiffHeader, type DiffStream, diffFollows, openDiff } from '../format/rbd-diff.ts';
 import type { Image, WritableImage } from '../image/port.ts';
+import { applyRecords, defaultSparseBytes, limits } from './apply.ts';
+import { checkEmpty, compareWithSnapshot, type HeadFinding, heldExtents } from './head.ts';
+import {
+  checkHeader,
+  type ImportChoices,
+  type ImportPlan,
+  planImport,
+  planSkip,
+  stateAfter,
+  type TargetState,
+} from './import-plan.ts';
+import { PayloadBuffers } from './payload-buffers.ts';
+import { defaultStallMs, undoImport, withState } from './undo.ts';
+import { Window } from './window.ts';
 
-export interface ImportDiffOptions {
+export type { ImportPlan } from './import-plan.ts';
+
+export interface ImportDiffOptions extends ImportChoices {
   /** HEAD differs from the base snapshot: put it back first, instead of refusing. */
   rollback?: boolean;
   /** Apply as rbd does: HEAD is not compared with the base, records may overlap. A failure then cannot be undone. */
@@ -20,23 +41,8 @@ export interface ImportDiffOptions {
   onNotice?: (text: string) => void;
   /** Bytes of input consumed so far. */
   onProgress?: (bytes: number) => void;
-}
-
-/** What is done for one diff: decided before the first write. */
-export interface ImportPlan {
-  fromSnap: string | null;
-  toSnap: string | null;
-  /** Bytes of the image afterwards. */
-  size: number;
-  /** Bytes of the image before. */
-  oldSize: number;
-  /** The end snapshot is there already: nothing is done. */
-  skip: boolean;
-  /** HEAD is put back to the base first. */
-  rollback: boolean;
-  /** What the stream leaves out is cleared. */
-  clear: boolean;
-  protect: boolean;
+  /** How long bringing the image back after a failure may stand still, in ms. */
+  stallMs?: number;
 }
 
 export interface ImportedDiff {
@@ -44,6 +50,7 @@ export interface ImportedDiff {
   toSnap: string | null;
   size: number;
   skipped: boolean;
+  /** Bytes that went to the image as data, and as zeros. With `dryRun`: that the stream has. */
   writtenBytes: number;
   zeroedBytes: number;
   /** `w` and `z` records in the stream. */
@@ -56,16 +63,175 @@ export interface ImportResult {
 }
 
 /**
- * Applies every diff of the input in turn. `openAtSnap` opens the same image at a snapshot (the base is compared with
- * HEAD). Throws 'exists' (the end snapshot is there; the image holds data), 'diverged' (HEAD is not the base),
- * 'invalid' (no such base), 'corrupt', 'interrupted'; the image is then as before the failing diff, or the message says
- * how it is.
+ * Applies every diff of the input in turn; the input is a chain of at least one. Each is checked before the first write,
+ * and its end snapshot comes last, when everything is durable and what follows in the input is known to be a diff or
+ * nothing. `openAtSnap` opens the same image at a snapshot. Throws 'exists' (the end snapshot is there), 'diverged'
+ * (HEAD is not the base; a full, and the image holds data), 'invalid' (no such base; not a diff), 'corrupt',
+ * 'interrupted', and what the image throws. The image is then as it was before the failing diff, or the message says
+ * how it is; diffs before it stay applied. Does not close the reader or the image.
  */
-export const importDiff = (
+export async function importDiff(
   target: WritableImage,
   openAtSnap: (snap: string) => Promise<Image>,
   reader: ByteReader,
   options: ImportDiffOptions = {},
-): Promise<ImportResult> => {
-  throw new Error(`not yet ${String(target)} ${String(openAtSnap)} ${String(reader)} ${String(options)}`);
-};
+): Promise<ImportResult> {
+  const buffers = new PayloadBuffers(limits.payloadBytes);
+  const job: Job = { target, openAtSnap, reader, options, buffers, touched: false };
+  const diffs: ImportedDiff[] = [];
+  let dry: DryState | null = null;
+  try {
+    for (let more = true; more; ) {
+      const stream = await unlessAborted(open(job), options.signal);
+      if (stream === null) throw new RbdeltaError('corrupt', 'the input is empty: there is no diff in it');
+      const state: TargetState = dry?.state ?? (await stateOf(target));
+      const plan = await planOf(job, stream.header, state, dry);
+      const done = plan.skip || options.dryRun ? await readThrough(job, stream) : await apply(job, stream, plan);
+      const { fromSnap, toSnap, size, skip } = plan;
+      diffs.push({ fromSnap, toSnap, size, skipped: skip, plan, ...done });
+      more = done.more;
+      if (options.dryRun && !plan.skip) dry = { state: stateAfter(plan, state), at: toSnap };
+    }
+  } catch (error) {
+    throw options.dryRun ? error : withState(error, whatStays(diffs, job.touched));
+  }
+  return { diffs };
+}
+
+/** The end of the sentence of a failure: what it left as it is, beside the diff that failed. */
+function whatStays(diffs: readonly ImportedDiff[], touched: boolean): string | null {
+  const applied = diffs.filter((diff) => !diff.skipped);
+  const last = applied.at(-1);
+  if (last === undefined) return touched ? null : 'nothing was changed';
+  const reached = last.toSnap === null ? '' : ` and the image has "${printable(last.toSnap)}"`;
+  return applied.length === 1
+    ? `the diff before it in the chain stays applied${reached}`
+    : `the ${applied.length} diffs before it in the chain stay applied${reached}`;
+}
+
+interface Job {
+  target: WritableImage;
+  openAtSnap: (snap: string) => Promise<Image>;
+  reader: ByteReader;
+  options: ImportDiffOptions;
+  buffers: PayloadBuffers;
+  /** The image was changed: by a diff that was applied, or by the one that failed. */
+  touched: boolean;
+}
+
+/** A dry run changes nothing: what a later diff of the chain would find is worked out. */
+interface DryState {
+  state: TargetState;
+  /** The end of the diff before it: what HEAD would be. */
+  at: string | null;
+}
+
+type Done = Pick<ImportedDiff, 'writtenBytes' | 'zeroedBytes' | 'records'> & { more: boolean };
+
+function open({ reader, buffers }: Job): Promise<DiffStream | null> {
+  return openDiff(reader, { order: 'any', allocate: (bytes) => buffers.allocate(bytes) });
+}
+
+async function stateOf(target: WritableImage): Promise<TargetState> {
+  const { size, snapshots } = await target.info();
+  const user = snapshots.filter(({ namespace }) => namespace === 'user');
+  return {
+    size,
+    snapshots: new Map(user.map((snapshot) => [snapshot.name, snapshot.size])),
+    hasSnapshots: target.hasSnapshots !== false,
+  };
+}
+
+async function planOf(job: Job, header: DiffHeader, state: TargetState, dry: DryState | null): Promise<ImportPlan> {
+  const { options } = job;
+  if (checkHeader(header, state, options) === 'skip') {
+    options.onNotice?.(`the end snapshot "${printable(header.toSnap ?? '')}" exists already: the diff is skipped`);
+    return planSkip(header, state);
+  }
+  const looks = !options.force || (options.overwrite === true && header.fromSnap === null);
+  const head: HeadFinding = looks ? await findHead(job, header, dry) : { kind: 'unchecked' };
+  return planImport(header, state, head, options);
+}
+
+async function findHead(job: Job, { fromSnap }: DiffHeader, dry: DryState | null): Promise<HeadFinding> {
+  if (dry === null)
+    return fromSnap === null
+      ? checkEmpty(job.target, job.options)
+      : compareWithSnapshot(job.target, job.openAtSnap, fromSnap, job.options);
+  if (fromSnap !== null && fromSnap === dry.at) return { kind: 'equal' };
+  return { kind: 'differs', what: 'the diff before it in the chain changes it' };
+}
+
+/** Reads the diff to its end, so that a damaged one is found though it is not applied. */
+async function readThrough(job: Job, stream: DiffStream): Promise<Done> {
+  const done: Done = { writtenBytes: 0, zeroedBytes: 0, records: 0, more: false };
+  const { signal, onProgress } = job.options;
+  for await (const record of stream.records) {
+    if (signal?.aborted) throw interruption(signal);
+    if (record.kind === 'write') {
+      done.writtenBytes += record.data.length;
+      job.buffers.release(record.data);
+      if (record.remaining === 0) done.records += 1;
+    } else {
+      done.zeroedBytes += record.length;
+      done.records += 1;
+    }
+    onProgress?.(job.reader.position);
+  }
+  return { ...done, more: await follows(job) };
+}
+
+async function apply(job: Job, stream: DiffStream, plan: ImportPlan): Promise<Done> {
+  const { target, reader, options } = job;
+  const undo = {
+    target,
+    plan,
+    window: new Window(limits.writes),
+    touched: false,
+    snapshotTried: false,
+    stallMs: options.stallMs ?? defaultStallMs,
+  };
+  try {
+    const clear = plan.clear ? await heldExtents(target, options) : null;
+    if (plan.toSnap !== null && !plan.createSnapshot)
+      options.onNotice?.(`the target has no snapshots: "${printable(plan.toSnap)}" is not created`);
+    undo.touched = job.touched = true;
+    if (plan.rollback && plan.fromSnap !== null) await target.rollback(plan.fromSnap);
+    if (plan.size !== plan.oldSize) await target.resize(plan.size);
+    const applied = await applyRecords({
+      target,
+      records: stream.records,
+      buffers: job.buffers,
+      window: undo.window,
+      size: plan.size,
+      periodBytes: periodBytes(geometryOf(await target.info())),
+      zeroFrom: Math.min(plan.zeroFrom, plan.size),
+      order: plan.asGiven ? 'asGiven' : 'checked',
+      clear,
+      sparseBytes: options.sparseBytes ?? defaultSparseBytes,
+      signal: options.signal,
+      onRecord: options.onProgress && (() => options.onProgress?.(reader.position)),
+    });
+    const more = await follows(job);
+    await target.flush();
+    if (options.signal?.aborted) throw interruption(options.signal);
+    if (plan.createSnapshot && plan.toSnap !== null) {
+      undo.snapshotTried = true;
+      await target.createSnapshot(plan.toSnap);
+      if (plan.protect) await target.protectSnapshot(plan.toSnap);
+    }
+    return { ...applied, more };
+  } catch (error) {
+    throw await undoImport(error, undo);
+  }
+}
+
+/** Whether another diff follows. Anything else than that, or the end, makes the whole input doubtful. */
+async function follows({ reader, options }: Job): Promise<boolean> {
+  try {
+    return await unlessAborted(diffFollows(reader), options.signal);
+  } catch (error) {
+    if (!(error instanceof RbdeltaError && error.code === 'invalid')) throw error;
+    throw new RbdeltaError('corrupt', error.message, { cause: error, ...(error.hint && { hint: error.hint }) });
+  }
+}

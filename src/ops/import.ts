@@ -1,18 +1,32 @@
 // `import`: a new image from raw bytes (format 1) or from `rbd export --export-format 2`.
 
+import { interruption, unlessAborted } from '../bytes/errno.ts';
 import type { ByteReader } from '../bytes/reader.ts';
 import type { ByteSource } from '../bytes/source.ts';
-import type { Cluster, CreateOptions } from '../image/port.ts';
-import type { ImageSpec } from '../image/spec.ts';
+import { printable } from '../bytes/text.ts';
+import { geometryOf, periodBytes } from '../diff/striping.ts';
+import { RbdeltaError } from '../error.ts';
+import { type DiffRecord, type DiffStream, openDiff } from '../format/rbd-diff.ts';
+import { feature } from '../format/rbd-features.ts';
+import { type ImageHeader, readImageHeader } from '../format/rbd-image.ts';
+import type { Cluster, CreateOptions, WritableImage } from '../image/port.ts';
+import { formatSpec, type ImageSpec } from '../image/spec.ts';
+import { type ApplyJob, applyRecords, defaultSparseBytes, limits } from './apply.ts';
+import { PayloadBuffers } from './payload-buffers.ts';
+import { attempt, defaultStallMs, withState } from './undo.ts';
+import { Window } from './window.ts';
 
 export interface ImportOptions {
   /** Creation options; for format 2 they take the place of the file's. */
   create?: Omit<CreateOptions, 'size'>;
+  /** Runs of zeros in blocks of this many bytes are not written (rbd's --sparse-size); 0: they are. */
   sparseBytes?: number;
   signal?: AbortSignal;
   onNotice?: (text: string) => void;
   /** Bytes of input consumed so far. */
   onProgress?: (bytes: number) => void;
+  /** How long removing the image again after a failure may stand still, in ms. */
+  stallMs?: number;
 }
 
 export interface ImportedImage {
@@ -22,23 +36,222 @@ export interface ImportedImage {
   writtenBytes: number;
 }
 
-/** Format 1. `size`: bytes that the source will give, null if unknown (stdin: the image grows as it is read). */
-export const importRaw = (
+const pieceBytes = 4 << 20;
+
+/**
+ * Format 1. `size`: bytes that the source will give, null if unknown (stdin: the image grows as it is read). On failure
+ * the new image is removed again. 'exists' if there is such an image already; that one is not touched.
+ */
+export async function importRaw(
   cluster: Cluster,
   spec: ImageSpec,
   source: ByteSource,
   size: number | null,
   options: ImportOptions = {},
-): Promise<ImportedImage> => {
-  throw new Error(`not yet ${String(cluster)} ${String(spec)} ${String(source)} ${size} ${String(options)}`);
-};
+): Promise<ImportedImage> {
+  const firstSize = size ?? 2 ** (options.create?.order ?? 22);
+  return intoNewImage(cluster, spec, { ...options.create, size: firstSize }, options, async (target, job) => {
+    let created = firstSize;
+    let end = 0;
+    async function* records(): AsyncGenerator<DiffRecord> {
+      for (;;) {
+        const piece = await job.buffers.allocate(pieceBytes);
+        const data = piece.subarray(0, await readFull(source, piece));
+        if (data.length === 0) {
+          job.buffers.release(piece);
+          return;
+        }
+        const offset = end;
+        end += data.length;
+        if (size !== null && end > size) throw changed(`the source has more than the ${size} bytes it had`);
+        if (size === null && end > created) {
+          await job.window.settled();
+          while (created < end) created *= 2;
+          await target.resize(created);
+        }
+        yield { kind: 'write', offset, data, remaining: 0 };
+        options.onProgress?.(end);
+      }
+    }
+    const most = size ?? Number.MAX_SAFE_INTEGER;
+    const { writtenBytes } = await applyRecords({ ...job, records: records(), size: most, zeroFrom: 0 });
+    if (size !== null && end < size) throw changed(`the source ends at byte ${end}, it had ${size}`);
+    if (end !== created) await target.resize(end);
+    await target.flush();
+    return { size: end, snapshots: [], writtenBytes };
+  });
+}
 
-/** Format 2. On failure the new image and its snapshots are removed again. 'exists' if there is such an image. */
-export const importImage = (
+/**
+ * Format 2: creates the image with the file's properties, applies every diff, makes and protects the snapshots. On
+ * failure the new image and its snapshots are removed again. 'exists' if there is such an image already.
+ */
+export async function importImage(
   cluster: Cluster,
   spec: ImageSpec,
   reader: ByteReader,
   options: ImportOptions = {},
-): Promise<ImportedImage> => {
-  throw new Error(`not yet ${String(cluster)} ${String(spec)} ${String(reader)} ${String(options)}`);
-};
+): Promise<ImportedImage> {
+  const { signal } = options;
+  const header = await unlessAborted(readImageHeader(reader), signal);
+  const buffers = new PayloadBuffers(limits.payloadBytes);
+  const open = async (fromSnap: string | null, isLast: boolean): Promise<Opened> => {
+    const allocate = (bytes: number) => buffers.allocate(bytes);
+    const stream = await unlessAborted(openDiff(reader, { order: 'any', allocate }), signal);
+    return checkEmbedded(stream, fromSnap, isLast);
+  };
+  const first = await open(null, header.diffCount === 1);
+  const create = creation(header, options.create ?? {}, first.size);
+  return intoNewImage(cluster, spec, create, { ...options, buffers }, async (target, job) => {
+    for (const [key, value] of header.metadata) await cluster.setMetadata(spec, key, value);
+    const result: ImportedImage = { size: first.size, snapshots: [], writtenBytes: 0 };
+    let diff = first;
+    for (let number = 1; ; number += 1) {
+      const { stream, size } = diff;
+      if (size !== result.size) await target.resize(size);
+      const zeroFrom = number === 1 ? 0 : Math.min(result.size, size);
+      const onRecord = options.onProgress && (() => options.onProgress?.(reader.position));
+      const applied = await applyRecords({ ...job, records: stream.records, size, zeroFrom, onRecord });
+      result.size = size;
+      result.writtenBytes += applied.writtenBytes;
+      const isLast = number === header.diffCount;
+      if (isLast && !(await unlessAborted(reader.atEnd(), signal)))
+        throw new RbdeltaError('corrupt', `the image export has ${header.diffCount} diffs, yet more bytes follow`);
+      await target.flush();
+      if (signal?.aborted) throw interruption(signal);
+      const { toSnap } = stream.header;
+      if (toSnap !== null) {
+        await target.createSnapshot(toSnap);
+        if (stream.header.protected) await target.protectSnapshot(toSnap);
+        result.snapshots.push(toSnap);
+      }
+      if (isLast) return result;
+      diff = await open(toSnap, number + 1 === header.diffCount);
+    }
+  });
+}
+
+type NewImageJob = Omit<ApplyJob, 'records' | 'size' | 'zeroFrom'>;
+
+/** Creates, fills, closes; or removes again what it created. */
+async function intoNewImage(
+  cluster: Cluster,
+  spec: ImageSpec,
+  create: CreateOptions,
+  options: ImportOptions & { buffers?: PayloadBuffers },
+  fill: (target: WritableImage, job: NewImageJob) => Promise<ImportedImage>,
+): Promise<ImportedImage> {
+  await cluster.create(spec, create);
+  const window = new Window(limits.writes);
+  let target: WritableImage | null = null;
+  try {
+    target = await cluster.openToWrite(spec);
+    const result = await fill(target, {
+      target,
+      window,
+      buffers: options.buffers ?? new PayloadBuffers(limits.payloadBytes),
+      periodBytes: periodBytes(geometryOf(await target.info())),
+      order: 'checked',
+      clear: null,
+      sparseBytes: options.sparseBytes ?? defaultSparseBytes,
+      signal: options.signal,
+    });
+    await target.close();
+    return result;
+  } catch (error) {
+    const failed = await attempt(async (progress) => {
+      await window.settled();
+      if (target) {
+        for (const { name, protection } of (await target.info()).snapshots) {
+          if (protection !== 'unprotected') await target.unprotectSnapshot(name);
+          await target.removeSnapshot(name, progress);
+        }
+        await target.close();
+      }
+      await cluster.remove(spec, progress);
+    }, options.stallMs ?? defaultStallMs);
+    if (failed === null) throw error;
+    throw withState(
+      error,
+      `the new image "${printable(formatSpec(spec))}" could not be removed again (${failed}): it is not whole`,
+      'remove it, with its snapshots (rbd snap purge, rbd rm)',
+    );
+  }
+}
+
+interface Opened {
+  stream: DiffStream;
+  size: number;
+}
+
+/** The diffs of a file are one chain from nothing to the head: anything else would make a different image. */
+function checkEmbedded(stream: DiffStream | null, fromSnap: string | null, isLast: boolean): Opened {
+  if (stream === null) throw new RbdeltaError('corrupt', 'the image export ends where a diff should follow');
+  const { header } = stream;
+  const shown = (snap: string | null): string => (snap === null ? 'nothing' : `"${printable(snap)}"`);
+  if (header.fromSnap !== fromSnap)
+    throw new RbdeltaError(
+      'corrupt',
+      `a diff of the image export starts from ${shown(header.fromSnap)}, ${shown(fromSnap)} was expected`,
+    );
+  if ((header.toSnap === null) !== isLast)
+    throw new RbdeltaError(
+      'corrupt',
+      isLast
+        ? `the last diff of the image export ends at ${shown(header.toSnap)}, not at the head`
+        : 'a diff of the image export that is not the last ends at no snapshot',
+    );
+  if (header.size === null)
+    throw new RbdeltaError('corrupt', 'a diff of the image export does not say how large the image is');
+  return { stream, size: header.size };
+}
+
+/** Bits that only RBD itself sets, or that follow from other options. */
+const derivedFeatures =
+  feature.striping |
+  feature.dataPool |
+  feature.operations |
+  feature.migrating |
+  feature.nonPrimary |
+  feature.dirtyCache;
+const knownFeatures = feature.dirtyCache * 2 - 1;
+
+/** The file's properties, each replaced by what was asked for. */
+function creation(header: ImageHeader, asked: Omit<CreateOptions, 'size'>, size: number): CreateOptions {
+  const options: CreateOptions = { size };
+  const order = asked.order ?? header.order;
+  if (order !== null) options.order = order;
+  if (asked.features !== undefined) options.features = asked.features;
+  else if (header.features !== null) {
+    if (header.features > knownFeatures)
+      throw new RbdeltaError(
+        'unsupported',
+        `the image has features that are not known here: 0x${header.features.toString(16)}`,
+        { hint: 'name the features that the new image is to have: --image-feature' },
+      );
+    options.features = header.features & ~derivedFeatures;
+  }
+  // A file of an image that is not striped says that its stripe unit is its object: that must not become striping
+  // when another object size is asked for.
+  const striped = header.stripeCount !== null && header.stripeCount > 1 && header.stripeUnit !== null;
+  const stripeUnit = asked.stripeUnit ?? (striped ? header.stripeUnit : null);
+  const stripeCount = asked.stripeCount ?? (striped ? header.stripeCount : null);
+  if (stripeUnit !== null) options.stripeUnit = stripeUnit;
+  if (stripeCount !== null) options.stripeCount = stripeCount;
+  if (asked.dataPool !== undefined) options.dataPool = asked.dataPool;
+  return options;
+}
+
+const changed = (what: string): RbdeltaError =>
+  new RbdeltaError('io', what, { hint: 'it was changed while it was read: read from a snapshot of it' });
+
+/** How many bytes were read: fewer than fit only at the end. */
+async function readFull(source: ByteSource, into: Uint8Array): Promise<number> {
+  let filled = 0;
+  while (filled < into.length) {
+    const count = await source.read(filled === 0 ? into : into.subarray(filled));
+    if (count === 0) break;
+    filled += count;
+  }
+  return filled;
+}

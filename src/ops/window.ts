@@ -22,9 +22,10 @@ export class Window {
   }
 
   /** `then` runs when the call has settled, however it ended. */
-  start(call: Promise<void>, then?: () => void): void {
+  start(call: () => Promise<void>, then?: () => void): void {
     this.#running += 1;
-    call
+    // A call that throws before it gives a promise is a failure like any other.
+    new Promise<void>((resolve) => resolve(call()))
       .catch((error: unknown) => {
         this.#failure ??= { error };
       })

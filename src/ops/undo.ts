@@ -1,0 +1,102 @@
+// After a failure: back to the state before, without hanging, without hiding the failure; or a sentence on the state.
+
+import { printable } from '../bytes/text.ts';
+import { RbdeltaError } from '../error.ts';
+import type { Progress, WritableImage } from '../image/port.ts';
+import type { ImportPlan } from './import-plan.ts';
+import type { Window } from './window.ts';
+
+/** An undo that shows no progress for this long is given up: the caller learns the first error and the state. */
+export const defaultStallMs = 120_000;
+
+export interface Undo {
+  target: WritableImage;
+  plan: ImportPlan;
+  window: Window;
+  /** The image was touched: without that there is nothing to undo. */
+  touched: boolean;
+  /** The end snapshot may have been created by us. */
+  snapshotTried: boolean;
+  stallMs: number;
+}
+
+/** Undoes what was done of `plan`. Resolves to the error to throw: `error`, which also says how the image is now. */
+export async function undoImport(error: unknown, undo: Undo): Promise<unknown> {
+  const { plan, target, touched } = undo;
+  if (!touched) return error;
+  const snap = plan.fromSnap === null ? '' : `"${printable(plan.fromSnap)}"`;
+  if (plan.undo === 'none') {
+    const settled = await attempt(() => undo.window.settled(), undo.stallMs);
+    return withState(
+      error,
+      plan.fromSnap === null
+        ? `the image holds a mixture of what it held and a part of the diff${settled ? ` (${settled})` : ''}`
+        : `the image holds ${snap} with a part of the diff applied${settled ? ` (${settled})` : ''}`,
+      plan.fromSnap === null
+        ? 'import again with --overwrite'
+        : target.hasSnapshots === false
+          ? 'restore the file, or import the same diff again with --force'
+          : `roll back to ${snap} (rbd snap rollback), or import again with --rollback`,
+    );
+  }
+  const failed = await attempt(async (progress) => {
+    await undo.window.settled();
+    if (undo.snapshotTried) await removeOwnSnapshot(undo, error, progress);
+    if (plan.undo === 'rollback' && plan.fromSnap !== null) await target.rollback(plan.fromSnap, progress);
+    else {
+      await target.resize(0, progress);
+      await target.resize(plan.oldSize, progress);
+    }
+    await target.flush();
+  }, undo.stallMs);
+  const state = plan.undo === 'rollback' ? `at its start snapshot ${snap}` : 'empty';
+  if (failed === null) return withState(error, `the image is ${state} again`);
+  return withState(
+    error,
+    `bringing the image back failed too (${failed}): it holds a part of the diff`,
+    plan.undo === 'rollback' ? 'import again with --rollback' : 'import again with --overwrite',
+  );
+}
+
+/** Runs `act` until it is done, fails, or shows no progress for `stallMs`. Resolves to null, or to what went wrong. */
+export async function attempt(act: (progress: Progress) => Promise<void>, stallMs: number): Promise<string | null> {
+  return new Promise((resolve) => {
+    const giveUp = (): void => resolve(`no answer for ${Math.round(stallMs / 1000)} s`);
+    let timer = setTimeout(giveUp, stallMs);
+    const progress = (): void => {
+      clearTimeout(timer);
+      timer = setTimeout(giveUp, stallMs);
+    };
+    new Promise<void>((done) => done(act(progress)))
+      .then(
+        () => resolve(null),
+        (error: unknown) => resolve(error instanceof Error ? error.message : String(error)),
+      )
+      .finally(() => clearTimeout(timer));
+  });
+}
+
+/** The same failure, with the state of the image (if there is something to say) at the end of its sentence. */
+export function withState(error: unknown, state: string | null, hint?: string): unknown {
+  if (state === null) return error;
+  if (error instanceof RbdeltaError) {
+    const best = hint ?? error.hint;
+    return new RbdeltaError(error.code, `${error.message}; ${state}`, {
+      cause: error,
+      ...(best === undefined ? {} : { hint: best }),
+    });
+  }
+  if (error instanceof Error) error.message += `; ${state}`;
+  return error;
+}
+
+/** We saw before that there was none: it is ours, unless the failure is that somebody else was faster. */
+async function removeOwnSnapshot(undo: Undo, error: unknown, progress: Progress): Promise<void> {
+  const { target, plan } = undo;
+  if (error instanceof RbdeltaError && error.code === 'exists') return;
+  const { snapshots } = await target.info();
+  const own = snapshots.find((snapshot) => snapshot.namespace === 'user' && snapshot.name === plan.toSnap);
+  if (!own) return;
+  if (own.protection !== 'unprotected') await target.unprotectSnapshot(own.name);
+  await target.removeSnapshot(own.name, progress);
+}
