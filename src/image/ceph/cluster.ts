@@ -109,6 +109,11 @@ export class CephCluster implements Cluster {
     return listPools(this.#connection);
   }
 
+  /** The pool of a spec that names none (`rbd_default_pool`). */
+  get defaultPool(): string {
+    return this.#connection.setting('rbd_default_pool') || 'rbd';
+  }
+
   /** What there is to say about this cluster and who talks to it: for `rbdelta doctor`. */
   facts(): Promise<CephFacts> {
     return readFacts(this.#connection);

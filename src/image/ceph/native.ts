@@ -12,7 +12,7 @@ export type FunctionName = { [L in Library]: keyof (typeof prototypes)[L] }[Libr
 export interface Native {
   /** Calls on this thread: only what does not wait for the network. The result of a `void` function is 0. */
   call(name: FunctionName, ...args: unknown[]): number;
-  /** Calls on a worker thread (four of them, shared with Node's file I/O). `args` stay referenced until it returns. */
+  /** Calls on a worker thread, or waits for its turn on one. `args` stay referenced until it returns. */
   callAsync(name: FunctionName, ...args: unknown[]): Promise<number>;
   /** Calls a function that returns or fills in one pointer: pass `[null]` as `out` for the second kind. */
   pointer(name: FunctionName, ...args: unknown[]): Pointer;
@@ -90,14 +90,21 @@ async function load(): Promise<Native> {
 
   const native: Native = {
     call: (name, ...args) => Number(find(name)(...args) ?? 0),
-    callAsync: (name, ...args) =>
-      new Promise((resolve, reject) => {
-        find(name).async(...args, (error: unknown, result: number | bigint | null | undefined) => {
-          args.length = 0; // what keeps the buffers alive until here
-          if (error) reject(error as Error);
-          else resolve(Number(result ?? 0));
+    callAsync: async (name, ...args) => {
+      const declared = find(name);
+      await workers.enter();
+      try {
+        return await new Promise<number>((resolve, reject) => {
+          declared.async(...args, (error: unknown, result: number | bigint | null | undefined) => {
+            args.length = 0; // what keeps the buffers alive until here
+            if (error) reject(error as Error);
+            else resolve(Number(result ?? 0));
+          });
         });
-      }),
+      } finally {
+        workers.leave();
+      }
+    },
     pointer: (name, ...args) => find(name)(...args) as Pointer,
     has: (name) => {
       try {

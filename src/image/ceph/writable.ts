@@ -39,35 +39,35 @@ export class CephWritableImage extends CephImage implements WritableImage {
     check(result, () => `flush ${label}`);
   }
 
-  resize(size: number, onProgress?: Progress): Promise<void> {
+  async resize(size: number, onProgress?: Progress): Promise<void> {
     const doing = `resize ${this.opened.label} to ${size} bytes`;
-    if (!onProgress) return this.#change(doing, 'rbd_resize', size);
-    return this.#change(doing, 'rbd_resize2', size, true, throttled(onProgress), null);
+    if (!onProgress) return await this.#change(doing, 'rbd_resize', size);
+    return await this.#change(doing, 'rbd_resize2', size, true, throttled(onProgress), null);
   }
 
-  createSnapshot(name: string): Promise<void> {
-    return this.#change(this.#snap('make', name), 'rbd_snap_create', cName(name, 'snapshot'));
+  async createSnapshot(name: string): Promise<void> {
+    return await this.#change(this.#snap('make', name), 'rbd_snap_create', cName(name, 'snapshot'));
   }
 
-  removeSnapshot(name: string, onProgress?: Progress): Promise<void> {
+  async removeSnapshot(name: string, onProgress?: Progress): Promise<void> {
     const doing = this.#snap('remove', name);
-    if (!onProgress) return this.#change(doing, 'rbd_snap_remove', cName(name, 'snapshot'));
-    return this.#change(doing, 'rbd_snap_remove2', cName(name, 'snapshot'), 0, throttled(onProgress), null);
+    if (!onProgress) return await this.#change(doing, 'rbd_snap_remove', cName(name, 'snapshot'));
+    return await this.#change(doing, 'rbd_snap_remove2', cName(name, 'snapshot'), 0, throttled(onProgress), null);
   }
 
-  protectSnapshot(name: string): Promise<void> {
-    return this.#change(this.#snap('protect', name), 'rbd_snap_protect', cName(name, 'snapshot'));
+  async protectSnapshot(name: string): Promise<void> {
+    return await this.#change(this.#snap('protect', name), 'rbd_snap_protect', cName(name, 'snapshot'));
   }
 
-  unprotectSnapshot(name: string): Promise<void> {
-    return this.#change(this.#snap('unprotect', name), 'rbd_snap_unprotect', cName(name, 'snapshot'));
+  async unprotectSnapshot(name: string): Promise<void> {
+    return await this.#change(this.#snap('unprotect', name), 'rbd_snap_unprotect', cName(name, 'snapshot'));
   }
 
-  rollback(name: string, onProgress?: Progress): Promise<void> {
+  async rollback(name: string, onProgress?: Progress): Promise<void> {
     const doing = `roll ${this.opened.label} back to the snapshot '${printable(name)}'`;
-    if (!onProgress) return this.#change(doing, 'rbd_snap_rollback', cName(name, 'snapshot'));
+    if (!onProgress) return await this.#change(doing, 'rbd_snap_rollback', cName(name, 'snapshot'));
     const report = throttled(onProgress);
-    return this.#change(doing, 'rbd_snap_rollback_with_progress', cName(name, 'snapshot'), report, null);
+    return await this.#change(doing, 'rbd_snap_rollback_with_progress', cName(name, 'snapshot'), report, null);
   }
 
   /** A change of the image as a whole: a blocking call of librbd that takes the handle first. */
