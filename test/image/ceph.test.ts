@@ -6,7 +6,7 @@ import { connectCeph } from '../../src/image/ceph/index.ts';
 import { clusterSuite } from '../suites/cluster.ts';
 
 describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('on a real Ceph', () => {
-  clusterSuite('a Ceph cluster', async () => {
+  clusterSuite('Ceph', async () => {
     const pool = `rbdelta-suite-${process.pid}`;
     execFileSync('ceph', ['osd', 'pool', 'create', pool, '8'], { stdio: 'ignore' });
     execFileSync('rbd', ['pool', 'init', pool], { stdio: 'ignore' });

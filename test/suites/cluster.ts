@@ -18,8 +18,8 @@ const KiB = 1024;
 const objectBytes = 64 * KiB;
 const small: CreateOptions = { size: 16 * objectBytes, order: 16 };
 
-export function clusterSuite(title: string, make: () => Promise<ClusterUnderTest>): void {
-  describe(title, () => {
+export function clusterSuite(name: string, make: () => Promise<ClusterUnderTest>): void {
+  describe(`${name}, as any cluster`, () => {
     let under: ClusterUnderTest;
     let cluster: Cluster;
     let made = 0;
@@ -171,7 +171,7 @@ export function clusterSuite(title: string, make: () => Promise<ClusterUnderTest
         await cluster.create(at, small);
         const image = await cluster.open(at);
         await image.close();
-        await image.close();
+        await expect(image.close()).resolves.toBeUndefined();
       });
     });
 
@@ -202,6 +202,7 @@ export function clusterSuite(title: string, make: () => Promise<ClusterUnderTest
           await image.write(0, Buffer.alloc(0));
           await image.writeZeroes(10, 0);
           await image.read(small.size, Buffer.alloc(0));
+          expect(await states(image, null)).toEqual(Array(16).fill(0));
         }));
 
       test('only the part of the buffer that is meant is written and filled', () =>

@@ -28,6 +28,31 @@ export interface Native {
   onReadable(fd: number, ready: () => void): { stop(): void; ref(): void; unref(): void };
 }
 
+/** Node has four worker threads: one is left for file I/O while librbd blocks the others. */
+const workerThreads = 3;
+
+class Turnstile {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(places: number) {
+    this.#free = places;
+  }
+
+  async enter(): Promise<void> {
+    if (this.#free > 0) this.#free -= 1;
+    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  leave(): void {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#free += 1;
+  }
+}
+
+const workers = new Turnstile(workerThreads);
+
 type Koffi = typeof import('koffi')['default'];
 type KoffiFunction = ReturnType<ReturnType<Koffi['load']>['func']>;
 
