@@ -1,0 +1,208 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openLocalPool } from '../../src/image/local/index.ts';
+import type { WritableImage } from '../../src/image/port.ts';
+import { importDiff } from '../../src/ops/import-diff.ts';
+import { ByteReader } from '../../src/bytes/reader.ts';
+import { chunkSource } from '../../src/bytes/source.ts';
+import {
+  e,
+  f,
+  failing,
+  failureOf,
+  makeWorld,
+  p,
+  readerOf,
+  runImport,
+  s,
+  snapshotsOf,
+  specOf,
+  stateOf,
+  t,
+  textOf,
+  v1,
+  w,
+  type World,
+  z,
+} from './import-world.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await makeWorld();
+});
+afterEach(() => world.close());
+
+const size = 3 * 4096;
+const increment = v1(
+  f('a'),
+  t('b'),
+  p(true),
+  s(size + 5000),
+  w(0, 'bbbb'),
+  z(4000, 200),
+  w(5000, Buffer.concat([Buffer.from('c'), Buffer.alloc(4096 * 2), Buffer.from('d')])),
+  z(size, 10),
+  w(size + 100, 'eeee'),
+  e,
+);
+const shrink = v1(f('a'), t('b'), s(5000), w(0, 'bbbb'), z(4000, 200), e);
+const full = v1(t('b'), p(true), s(size), w(0, 'bbbb'), z(4000, 200), w(5000, 'cccc'), e);
+
+const makeBase = async (name: string, hasBase: boolean): Promise<WritableImage> => {
+  const image = await world.image(name, size, hasBase ? Buffer.alloc(size, 'x') : '');
+  if (hasBase) await image.createSnapshot('a');
+  return image;
+};
+
+describe.each([
+  ['an increment that grows', increment, true],
+  ['an increment that shrinks', shrink, true],
+  ['a full', full, false],
+] as const)('%s', (_, stream, hasBase) => {
+  it.each([
+    ['before it takes effect', false],
+    ['after it took effect', true],
+  ])('whichever call fails %s, the image is as it was, and a re-run completes', async (_when, late) => {
+    const image = await makeBase('target', hasBase);
+    const before = await stateOf(image);
+    for (let n = 0; ; n += 1) {
+      const faulty = failing(image, n, { late });
+      const outcome = await runImport(world, 'target', faulty, stream, { sparseBytes: 4096 }).then(
+        () => null,
+        (error: unknown) => error,
+      );
+      if (outcome === null) {
+        expect(n).toBeGreaterThan(4);
+        break;
+      }
+      expect(outcome).toMatchObject({ code: late ? 'io' : 'noSpace' });
+      expect(await stateOf(image), `call ${n}`).toBe(before);
+    }
+    expect(await snapshotsOf(image)).toContain('b');
+    if ((await image.info()).snapshots.at(-1)?.protection === 'protected') await image.unprotectSnapshot('b');
+  });
+
+  it('interrupted at whichever call, the image is as it was', async () => {
+    const image = await makeBase('target', hasBase);
+    const before = await stateOf(image);
+    for (let n = 0; ; n += 1) {
+      const abort = new AbortController();
+      let calls = 0;
+      const watched = failing(image, -1, {
+        onCall: () => {
+          if (calls === n) abort.abort();
+          calls += 1;
+        },
+      });
+      const outcome = await runImport(world, 'target', watched, stream, { signal: abort.signal }).then(
+        () => null,
+        (error: unknown) => error,
+      );
+      if (outcome === null) break;
+      expect(outcome).toMatchObject({ code: 'interrupted' });
+      expect(await stateOf(image), `call ${n}`).toBe(before);
+    }
+    expect(await snapshotsOf(image)).toContain('b');
+    if ((await image.info()).snapshots.at(-1)?.protection === 'protected') await image.unprotectSnapshot('b');
+  });
+});
+
+describe('an import that waits', () => {
+  it('for a source that gives nothing is interrupted at once, and the image is as it was', async () => {
+    const image = await makeBase('target', true);
+    const before = await stateOf(image);
+    const abort = new AbortController();
+    async function* stuck() {
+      yield increment.subarray(0, 100);
+      abort.abort();
+      await new Promise(() => {});
+    }
+    const reader = new ByteReader(chunkSource(stuck()));
+    const failure = await failureOf(
+      importDiff(image, (snap) => world.openAt('target')(snap), reader, { signal: abort.signal }),
+    );
+    expect(failure.code).toBe('interrupted');
+    expect(await stateOf(image)).toBe(before);
+  });
+});
+
+describe('when bringing the image back fails too', () => {
+  const broken = (image: WritableImage, rollback: () => Promise<void>): WritableImage => ({
+    ...image,
+    flush: async () => {
+      throw new Error('should not get here');
+    },
+    rollback,
+  });
+
+  it('the first failure stays the first, and the sentence says how the image is and what to do', async () => {
+    const image = await makeBase('target', true);
+    const faulty = broken(image, async () => {
+      throw new Error('the cluster is gone');
+    });
+    const failure = await failureOf(runImport(world, 'target', faulty, increment.subarray(0, -1)));
+    expect(failure.code).toBe('corrupt');
+    expect(failure.message).toMatch(
+      /^the stream ends .* bringing the image back failed too \(the cluster is gone\): it holds a part of the diff$/,
+    );
+    expect(failure.hint).toContain('--rollback');
+    await runImport(world, 'target', image, increment, { rollback: true });
+    await image.unprotectSnapshot('b');
+  });
+
+  it('it does not wait for ever', async () => {
+    const image = await makeBase('target', true);
+    const faulty = broken(image, () => new Promise(() => {}));
+    const failure = await failureOf(runImport(world, 'target', faulty, increment.subarray(0, -1), { stallMs: 20 }));
+    expect(failure.code).toBe('corrupt');
+    expect(failure.message).toContain('no answer for');
+  });
+});
+
+describe('a process that is killed', () => {
+  it.each([
+    ['an increment', increment, true, 'rollback'],
+    ['a full', full, false, 'overwrite'],
+  ] as const)(
+    'inside %s leaves what the next run refuses, and --%s puts right',
+    async (_, stream, hasBase, _option) => {
+      const option = hasBase ? 'rollback' : 'overwrite';
+      const dir = await mkdtemp(join(tmpdir(), 'rbdelta-killed-'));
+      let pool = await openLocalPool(dir);
+      await pool.createPool('rbd');
+      await pool.create(specOf('target'), { size, order: 12 });
+      if (hasBase) {
+        const image = await pool.openToWrite(specOf('target'));
+        await image.write(0, Buffer.alloc(size, 'x'));
+        await image.createSnapshot('a');
+        await image.close();
+      }
+      await pool.close();
+
+      const child = spawn(process.execPath, ['--import', 'tsx', 'test/ops/import-killed.ts', dir], {
+        stdio: ['pipe', 'inherit', 'inherit'],
+      });
+      child.stdin.end(stream);
+      const [, signal] = await once(child, 'exit');
+      expect(signal).toBe('SIGKILL');
+
+      pool = await openLocalPool(dir);
+      const image = await pool.openToWrite(specOf('target'));
+      const again = (options: { rollback?: boolean; overwrite?: boolean }) =>
+        importDiff(image, (snap) => pool.open(specOf('target', snap)), readerOf(stream), options);
+      const failure = await failureOf(again({}));
+      expect(failure.code).toBe('diverged');
+      expect(failure.hint).toContain(`--${option}`);
+      await again({ [option]: true });
+      expect(await snapshotsOf(image)).toContain('b');
+      expect((await textOf(image)).startsWith('bbbb')).toBe(true);
+      await image.close();
+      await pool.close();
+      await rm(dir, { recursive: true });
+    },
+  );
+});
