@@ -31,7 +31,11 @@ for (const [from, entry] of Object.entries(lock.packages)) {
     if (os.length !== 1 || cpu.length !== 1 || !/^\d/.test(version)) {
       throw new Error(`${name}@${version}, optional for ${from}, is missing, and its name does not tell the platform`);
     }
-    const libc = words.some((word) => word.startsWith('musl')) ? 'musl' : words.some((word) => word.startsWith('gnu')) ? 'glibc' : null;
+    const libc = words.some((word) => word.startsWith('musl'))
+      ? 'musl'
+      : words.some((word) => word.startsWith('gnu'))
+        ? 'glibc'
+        : null;
     added[`node_modules/${name}`] = {
       version,
       cpu,
