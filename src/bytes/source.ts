@@ -8,7 +8,7 @@ import { errnoOf, ioFailure, unlessAborted } from './errno.ts';
 export interface ByteSource {
   /** Reads at least one byte into `into` (which is not empty) and resolves to how many; 0 means the end, for good. */
   read(into: Uint8Array): Promise<number>;
-  /** Frees what is held; may come at any time after the last `read` settled, and more than once. */
+  /** Frees what is held, as soon as a `read` that still waits has settled; may come more than once. */
   close(): Promise<void>;
 }
 
@@ -42,15 +42,27 @@ export function fdSource(fd: number, options: FdSourceOptions = {}): ByteSource 
   const { name = fd === 0 ? 'standard input' : `descriptor ${fd}`, signal } = options;
   let open = true;
   let ended = false;
+  let reading = 0;
+  let closing = false;
+
+  async function closeOnce(): Promise<void> {
+    if (!open || reading > 0) return;
+    open = false;
+    if (options.closes) await closeFile(fd);
+  }
 
   async function readPatiently(into: Uint8Array): Promise<number> {
     // A pipe that somebody else made non-blocking says EAGAIN. Node cannot poll(2) a bare descriptor: look again,
     // at first soon, then 50 times a second.
     for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 20)) {
+      reading += 1;
       try {
         return await readOnce(fd, into);
       } catch (error) {
         if (errnoOf(error) !== 'EAGAIN') throw ioFailure(error, `cannot read ${name}`);
+      } finally {
+        reading -= 1;
+        if (closing) await closeOnce();
       }
       await sleep(pauseMs, undefined, signal ? { signal } : {});
     }
@@ -65,9 +77,8 @@ export function fdSource(fd: number, options: FdSourceOptions = {}): ByteSource 
     },
     async close() {
       ended = true;
-      if (!open) return;
-      open = false;
-      if (options.closes) await closeFile(fd);
+      closing = true;
+      await closeOnce();
     },
   };
 }

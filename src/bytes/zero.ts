@@ -1,8 +1,8 @@
-// Which bytes are zero: a scan by words that stops at the first one that is not.
+// Which bytes are zero: a glance at the first bytes of a block, then memcmp against zeros, which stops where they differ.
 
 /** Whether every byte is 0. */
 export function isZero(bytes: Uint8Array): boolean {
-  return isZeroBetween(bytes, wordsOf(bytes), 0, bytes.length);
+  return isZeroBetween(bytes, 0, bytes.length);
 }
 
 /**
@@ -16,12 +16,11 @@ export function zeroRuns(
   blockBytes: number,
   emit: (start: number, end: number, zero: boolean) => void,
 ): void {
-  const words = wordsOf(bytes);
   let runStart = 0;
   let runZero = false;
   let blockEnd = blockBytes - (startOffset % blockBytes);
   for (let start = 0; start < bytes.length; start = blockEnd, blockEnd += blockBytes) {
-    const zero = isZeroBetween(bytes, words, start, Math.min(blockEnd, bytes.length));
+    const zero = isZeroBetween(bytes, start, Math.min(blockEnd, bytes.length));
     if (zero === runZero) continue;
     if (start > runStart) emit(runStart, start, runZero);
     runStart = start;
@@ -30,48 +29,17 @@ export function zeroRuns(
   if (bytes.length > runStart) emit(runStart, bytes.length, runZero);
 }
 
-/** The whole aligned words of `bytes`, and how many bytes come before the first of them. */
-interface Words {
-  words: Int32Array;
-  skipped: number;
-}
+const zeros = Buffer.alloc(64 << 10);
 
-function wordsOf(bytes: Uint8Array): Words {
-  const skipped = Math.min(-bytes.byteOffset & 3, bytes.length);
-  return { words: new Int32Array(bytes.buffer, bytes.byteOffset + skipped, (bytes.length - skipped) >> 2), skipped };
-}
+/** Most blocks that are not zero show it at once: looking there first saves the call, which costs more than the look. */
+const glanceBytes = 8;
 
-function isZeroBetween(bytes: Uint8Array, { words, skipped }: Words, start: number, end: number): boolean {
-  const firstWord = (start - skipped + 3) >> 2;
-  const lastWord = (end - skipped) >> 2;
-  if (lastWord <= firstWord) return areBytesZero(bytes, start, end);
-  return (
-    areBytesZero(bytes, start, skipped + firstWord * 4) &&
-    areWordsZero(words, firstWord, lastWord) &&
-    areBytesZero(bytes, skipped + lastWord * 4, end)
-  );
-}
-
-function areBytesZero(bytes: Uint8Array, start: number, end: number): boolean {
-  for (let i = start; i < end; i++) if (bytes[i] !== 0) return false;
-  return true;
-}
-
-/** Eight words a round: one branch for 32 bytes. */
-function areWordsZero(words: Int32Array, start: number, end: number): boolean {
-  let i = start;
-  for (; i + 8 <= end; i += 8) {
-    const sum =
-      words[i]! |
-      words[i + 1]! |
-      words[i + 2]! |
-      words[i + 3]! |
-      words[i + 4]! |
-      words[i + 5]! |
-      words[i + 6]! |
-      words[i + 7]!;
-    if (sum !== 0) return false;
+function isZeroBetween(bytes: Uint8Array, start: number, end: number): boolean {
+  let at = start;
+  for (const glanced = Math.min(start + glanceBytes, end); at < glanced; at++) if (bytes[at] !== 0) return false;
+  for (; at < end; at += zeros.length) {
+    const length = Math.min(zeros.length, end - at);
+    if (zeros.compare(bytes, at, at + length, 0, length) !== 0) return false;
   }
-  for (; i < end; i++) if (words[i] !== 0) return false;
   return true;
 }

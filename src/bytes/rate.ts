@@ -1,0 +1,87 @@
+// A limit on bytes per second, for a source or a sink: a clock of when the next byte may pass.
+
+import { setTimeout as sleepMs } from 'node:timers/promises';
+import { RbdeltaError } from '../error.ts';
+import type { ByteSink } from './sink.ts';
+import type { ByteSource } from './source.ts';
+
+/** What the limiter needs of time; tests give their own. */
+export interface Clock {
+  /** Milliseconds, rising. */
+  now(): number;
+  sleep(ms: number): Promise<void>;
+}
+
+const realClock: Clock = { now: () => performance.now(), sleep: (ms) => sleepMs(ms) };
+
+/** Time that was not used may be caught up with, but only this much of it: a pause does not lead to a flood. */
+const burstMs = 100;
+
+/** Bytes go through in steps of about this much time, so that the rate is even and not only right on average. */
+const stepMs = 50;
+
+/** Writes to `sink` at `bytesPerSecond` on average. */
+export function rateLimitedSink(sink: ByteSink, bytesPerSecond: number, clock: Clock = realClock): ByteSink {
+  const bucket = new TokenBucket(bytesPerSecond, clock);
+  return {
+    ...sink,
+    async write(chunks) {
+      const total = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+      if (total <= bucket.stepBytes) {
+        await bucket.take(total);
+        return sink.write(chunks);
+      }
+      for (const chunk of chunks) {
+        for (let at = 0; at < chunk.length; at += bucket.stepBytes) {
+          const step = chunk.subarray(at, at + bucket.stepBytes);
+          await bucket.take(step.length);
+          await sink.write([step]);
+        }
+      }
+    },
+  };
+}
+
+/** Reads from `source` at `bytesPerSecond` on average. */
+export function rateLimitedSource(source: ByteSource, bytesPerSecond: number, clock: Clock = realClock): ByteSource {
+  const bucket = new TokenBucket(bytesPerSecond, clock);
+  return {
+    ...source,
+    async read(into) {
+      await bucket.take(0);
+      const count = await source.read(into.length > bucket.stepBytes ? into.subarray(0, bucket.stepBytes) : into);
+      bucket.spend(count);
+      return count;
+    },
+  };
+}
+
+class TokenBucket {
+  readonly stepBytes: number;
+  readonly #msPerByte: number;
+  readonly #clock: Clock;
+  /** When all that passed so far is paid for. */
+  #paidAt: number;
+
+  constructor(bytesPerSecond: number, clock: Clock) {
+    if (!(bytesPerSecond > 0)) {
+      throw new RbdeltaError('usage', `a rate of ${bytesPerSecond} bytes per second lets nothing through`);
+    }
+    this.#msPerByte = 1000 / bytesPerSecond;
+    this.stepBytes = Math.max(1, Math.floor((bytesPerSecond * stepMs) / 1000));
+    this.#clock = clock;
+    this.#paidAt = clock.now();
+  }
+
+  /** Waits until everything before is paid for, then charges `bytes`. */
+  async take(bytes: number): Promise<void> {
+    const now = this.#clock.now();
+    this.#paidAt = Math.max(this.#paidAt, now - burstMs);
+    if (this.#paidAt > now) await this.#clock.sleep(this.#paidAt - now);
+    this.spend(bytes);
+  }
+
+  spend(bytes: number): void {
+    this.#paidAt += bytes * this.#msPerByte;
+  }
+}
