@@ -1,0 +1,167 @@
+// Making and removing images of the local pool: each is one transaction; files follow a removal.
+
+import { randomBytes } from 'node:crypto';
+import { printable } from '../../bytes/text.ts';
+import { geometryOf, objectCount } from '../../diff/striping.ts';
+import { RbdeltaError } from '../../error.ts';
+import {
+  defaultFeatures,
+  feature,
+  idObjectName,
+  namesOfFeatures,
+  objectPrefixOf,
+  type RbdHeader,
+  utimeFromMs,
+} from '../../format/rbd-header.ts';
+import type { CreateOptions } from '../port.ts';
+import type { ImageSpec } from '../spec.ts';
+import { imageDirectory, removeDirectory } from './files.ts';
+import {
+  addToDirectory,
+  findImage,
+  hasFeature,
+  headerKey,
+  type ImageRef,
+  loadHeader,
+  readOmap,
+  removeFromDirectory,
+  storeHeader,
+} from './header.ts';
+import { dropLock, isKnown, lockImage, makeKnown } from './lock.ts';
+import { checkObjectCount, mapKey, removeMap, resizeMap } from './object-maps.ts';
+import { ObjectTable } from './objects.ts';
+import { checkName, checkNamespace, poolIdOf } from './pools.ts';
+import { objectKey, type Store } from './store.ts';
+import { dropTrims } from './trim.ts';
+
+/** Orders that rbd takes: objects of 4 KiB to 32 MiB. */
+export const orders = { least: 12, most: 25, default: 22 } as const;
+
+/** Features that the local pool keeps, or that it can at least carry in a header without doing anything about them. */
+const supported =
+  feature.layering |
+  feature.striping |
+  feature.exclusiveLock |
+  feature.objectMap |
+  feature.fastDiff |
+  feature.deepFlatten |
+  feature.dataPool;
+
+/** Throws `notFound` for pool or namespace, `exists`, `invalid` for options that rbd refuses, `tooLarge`. */
+export function createImage(store: Store, spec: ImageSpec, options: CreateOptions): void {
+  if (spec.snap !== null) throw new RbdeltaError('invalid', 'an image is created without a snapshot');
+  checkName(spec.image, 'image');
+  const poolId = poolIdOf(store, spec.pool);
+  checkNamespace(store, poolId, spec.namespace);
+  const dataPoolId = options.dataPool === undefined ? poolId : poolIdOf(store, options.dataPool);
+  const ownData = dataPoolId !== poolId;
+  const header = newHeader(options, ownData ? dataPoolId : null);
+  store.transact(() => {
+    if (store.content.doesExist(objectKey(poolId, spec.namespace, idObjectName(spec.image)))) {
+      const message = `image '${printable(spec.image)}' already exists in pool '${printable(spec.pool)}'`;
+      throw new RbdeltaError('exists', message);
+    }
+    let id: string;
+    do {
+      id = randomBytes(6).toString('hex');
+      header.objectPrefix = objectPrefixOf(id, ownData ? poolId : null);
+    } while (isKnown(store, dataPoolId, header.objectPrefix));
+    makeKnown(store, dataPoolId, header.objectPrefix);
+    const image = { poolId, namespace: spec.namespace, id, name: spec.image };
+    addToDirectory(store, image);
+    storeHeader(store, image, header);
+    if (hasFeature(header, feature.objectMap)) {
+      resizeMap(store, mapKey(image, null), objectCount(geometryOf(header)));
+    }
+  });
+}
+
+/**
+ * Throws `busy` when the image has snapshots or is open to write. A crash after the transaction leaves the image's
+ * files: `sweep` finds them.
+ */
+export async function removeImage(store: Store, spec: ImageSpec): Promise<void> {
+  if (spec.snap !== null) throw new RbdeltaError('invalid', 'to remove an image, name it without a snapshot');
+  const image = findImage(store, spec);
+  const lock = lockImage(store, image);
+  try {
+    const { snapshots } = loadHeader(store, image);
+    if (snapshots.length > 0) {
+      const message = `image '${printable(image.name)}' has ${snapshots.length} snapshots, and cannot be removed with them`;
+      throw new RbdeltaError('busy', message, { hint: 'rbdelta snap purge' });
+    }
+    store.transact(() => dropImage(store, image));
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+  await removeDirectory(imageDirectory(store.dir, image.dataPoolId, image.prefix));
+}
+
+/** Forgets an image and all that belongs to it, but for its files. In a transaction. */
+export function dropImage(store: Store, image: ImageRef): void {
+  for (const { id } of loadHeader(store, image).snapshots) removeMap(store, mapKey(image, id));
+  removeMap(store, mapKey(image, null));
+  removeFromDirectory(store, image);
+  for (const key of readOmap(store, headerKey(image)).keys()) void store.omap.remove(headerKey(image, key));
+  new ObjectTable(store, image).clear();
+  dropTrims(store, image);
+  dropLock(store, image);
+}
+
+function newHeader(options: CreateOptions, dataPoolId: number | null): RbdHeader {
+  const { size, order = orders.default } = options;
+  const refuse = (message: string, hint?: string) => {
+    throw new RbdeltaError('invalid', message, hint === undefined ? {} : { hint });
+  };
+  if (!Number.isSafeInteger(size) || size < 0) refuse(`an image cannot have ${size} bytes`);
+  if (!Number.isInteger(order) || order < orders.least || order > orders.most) {
+    refuse(`the order of an image is ${orders.least} to ${orders.most}, not ${order}`);
+  }
+  const objectBytes = 2 ** order;
+  const stripeCount = options.stripeCount ?? 1;
+  const stripeUnit = stripeCount === 1 ? objectBytes : (options.stripeUnit ?? objectBytes);
+  if (!Number.isInteger(stripeCount) || stripeCount < 1) refuse(`the stripe count cannot be ${stripeCount}`);
+  if (!Number.isInteger(stripeUnit) || stripeUnit < 1 || objectBytes % stripeUnit !== 0) {
+    refuse(`the stripe unit ${stripeUnit} does not divide the object size ${objectBytes}`);
+  }
+  const striped = stripeUnit !== objectBytes || stripeCount !== 1;
+  let features = options.features ?? defaultFeatures;
+  if ((features & ~supported) !== 0 || features > 0xffffffff) {
+    const names = namesOfFeatures(features - (features & supported)).join(', ');
+    throw new RbdeltaError('unsupported', `the local pool has no images with the features ${names}`);
+  }
+  // these two follow from the other options, whatever is asked for
+  features = (features & ~(feature.striping | feature.dataPool)) | (striped ? feature.striping : 0);
+  if (dataPoolId !== null) features |= feature.dataPool;
+  const needs = (one: number, other: number, text: string) => {
+    if ((features & one) !== 0 && (features & other) === 0) refuse(text, 'add it, or leave the other out');
+  };
+  needs(feature.objectMap, feature.exclusiveLock, 'the feature object-map needs exclusive-lock');
+  needs(feature.fastDiff, feature.objectMap, 'the feature fast-diff needs object-map');
+  const now = utimeFromMs(Date.now());
+  const header: RbdHeader = {
+    size,
+    order,
+    features,
+    objectPrefix: '',
+    snapSeq: 0,
+    created: now,
+    accessed: now,
+    modified: now,
+    flags: 0,
+    stripeUnit,
+    stripeCount,
+    dataPoolId,
+    opFeatures: 0,
+    parent: null,
+    snapshots: [],
+    snapChildren: new Map(),
+    metadata: new Map(),
+    group: null,
+    snapLimit: null,
+    migration: null,
+  };
+  if (hasFeature(header, feature.objectMap)) checkObjectCount(objectCount(geometryOf(header)));
+  return header;
+}

@@ -1,0 +1,142 @@
+// The local pool: a directory that holds what RADOS holds for RBD images. The cluster that needs no cluster.
+
+import { nameToBytes, printable } from '../../bytes/text.ts';
+import { RbdeltaError } from '../../error.ts';
+import { metadataKey, metadataValue } from '../../format/rbd-header.ts';
+import type { Cluster } from '../port.ts';
+import { createImage, dropImage, removeImage } from './create.ts';
+import { imageDirectory, removeDirectory } from './files.ts';
+import { findImage, headerKey, imageNames, loadHeader, readOmap } from './header.ts';
+import { openImage } from './image.ts';
+import { allImages, listObjects, type StoredObject, sweep } from './inside.ts';
+import { lockImage } from './lock.ts';
+import {
+  addNamespace,
+  addPool,
+  checkName,
+  checkNamespace,
+  dropNamespace,
+  dropPool,
+  namespaceNames,
+  poolIdOf,
+  poolNames,
+} from './pools.ts';
+import { initialiseStore, isStore, limits, objectKey, openStore, type Store } from './store.ts';
+import { openToWrite } from './writable.ts';
+
+/** A cluster in a directory, and what only this adapter can do. */
+export interface LocalPool extends Cluster {
+  readonly kind: 'local';
+  readonly dir: string;
+  /** Makes a pool, and the directory a local pool when it is not yet one; throws `exists`. Resolves to the pool's id. */
+  createPool(name: string): Promise<number>;
+  /** Throws `busy` while the pool has images, unless forced: then they are gone. */
+  removePool(name: string, options?: { force?: boolean }): Promise<void>;
+  poolId(name: string): Promise<number>;
+  createNamespace(pool: string, namespace: string): Promise<void>;
+  removeNamespace(pool: string, namespace: string): Promise<void>;
+  /** Names of the namespaces of a pool, sorted, without the default one. */
+  namespaces(pool: string): Promise<string[]>;
+  /** What `rados ls` would list. */
+  objects(pool: string): Promise<StoredObject[]>;
+  /** Keys and values of a RADOS object, sorted; empty for one that does not exist. */
+  omap(pool: string, namespace: string, object: string): Promise<Map<string, Buffer>>;
+  /** Removes files that crashes left behind and nothing names; images that are open to write are passed over. */
+  sweep(): Promise<{ files: number; bytes: number }>;
+}
+
+/**
+ * Opens the local pool in `dir`. A directory that is absent or empty counts as one without pools, and stays as it is
+ * until `createPool`; one with other files is refused as `invalid`, one of a newer version as `unsupported`.
+ */
+export async function openLocalPool(dir: string): Promise<LocalPool> {
+  let store: Store | null = (await isStore(dir)) ? await openStore(dir) : null;
+  const need = (): Store => {
+    if (store !== null) return store;
+    throw new RbdeltaError('notFound', `there is no local pool in ${dir} yet`, { hint: 'rbdelta pool create NAME' });
+  };
+  return {
+    kind: 'local',
+    dir,
+    open: async (spec) => openImage(need(), spec),
+    async openToWrite(spec) {
+      if (spec.snap === null) return openToWrite(need(), spec);
+      throw new RbdeltaError('invalid', `snapshot '${printable(spec.snap)}' cannot be written: only the head can`);
+    },
+    create: async (spec, options) => createImage(need(), spec, options),
+    remove: async (spec, onProgress) => {
+      await removeImage(need(), spec);
+      onProgress?.(1, 1);
+    },
+    list: async (pool, namespace) => {
+      const poolId = poolIdOf(need(), pool);
+      checkNamespace(need(), poolId, namespace);
+      return imageNames(need(), poolId, namespace);
+    },
+    metadata: async (spec) => new Map([...loadHeader(need(), findImage(need(), spec)).metadata].sort(byName)),
+    async setMetadata(spec, key, value) {
+      const bytes = nameToBytes(key).length;
+      if (bytes === 0 || bytes > limits.metadataKeyBytes) {
+        const message = `a key of image metadata has 1 to ${limits.metadataKeyBytes} bytes, and this one has ${bytes}`;
+        throw new RbdeltaError('invalid', message);
+      }
+      const image = findImage(need(), spec);
+      const put = () => need().omap.put(headerKey(image, metadataKey(key)), metadataValue.encode(value));
+      need().transact(() => void put());
+    },
+    pools: async () => (store === null ? [] : poolNames(store)),
+    async createPool(name) {
+      checkName(name, 'pool');
+      if (store === null) {
+        if (!(await isStore(dir))) await initialiseStore(dir);
+        store = await openStore(dir);
+      }
+      return addPool(store, name);
+    },
+    removePool: (name, options) => removePool(need(), name, options?.force ?? false),
+    poolId: async (name) => poolIdOf(need(), name),
+    createNamespace: async (pool, namespace) => addNamespace(need(), poolIdOf(need(), pool), namespace),
+    async removeNamespace(pool, namespace) {
+      const poolId = poolIdOf(need(), pool);
+      const opened = need();
+      opened.transact(() => {
+        if (imageNames(opened, poolId, namespace).length > 0) {
+          throw new RbdeltaError('busy', `namespace '${printable(namespace)}' has images`, {
+            hint: 'remove them first',
+          });
+        }
+        dropNamespace(opened, poolId, namespace);
+      });
+    },
+    namespaces: async (pool) => namespaceNames(need(), poolIdOf(need(), pool)),
+    objects: async (pool) => listObjects(need(), poolIdOf(need(), pool)),
+    omap: async (pool, namespace, object) => readOmap(need(), objectKey(poolIdOf(need(), pool), namespace, object)),
+    sweep: () => sweep(need()),
+    async close() {
+      await store?.close();
+      store = null;
+    },
+  };
+}
+
+async function removePool(store: Store, name: string, force: boolean): Promise<void> {
+  const poolId = poolIdOf(store, name);
+  const images = allImages(store).filter((image) => image.poolId === poolId || image.dataPoolId === poolId);
+  if (images.length > 0 && !force) {
+    const message = `pool '${printable(name)}' has or holds the data of ${images.length} images`;
+    throw new RbdeltaError('busy', message, { hint: 'remove them first' });
+  }
+  const locks = images.map((image) => lockImage(store, image));
+  try {
+    store.transact(() => {
+      for (const image of images) dropImage(store, image);
+      dropPool(store, name);
+    });
+  } catch (error) {
+    for (const lock of locks) lock.release();
+    throw error;
+  }
+  for (const image of images) await removeDirectory(imageDirectory(store.dir, image.dataPoolId, image.prefix));
+}
+
+const byName = ([a]: [string, string], [b]: [string, string]): number => (a < b ? -1 : a > b ? 1 : 0);

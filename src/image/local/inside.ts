@@ -1,0 +1,151 @@
+// What is inside a local pool: its RADOS objects with their sizes, and files that nothing names.
+
+import { readdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { nameFromBytes } from '../../bytes/text.ts';
+import { RbdeltaError } from '../../error.ts';
+import { dataObjectName } from '../../format/rbd-header.ts';
+import { bytesOf, imageDirectory, ObjectFiles, removeDirectory } from './files.ts';
+import { findImage, imageNames, type ImageRef } from './header.ts';
+import { lockImage } from './lock.ts';
+import { readMap } from './object-maps.ts';
+import { ObjectTable } from './objects.ts';
+import { namespaceNames, poolIdOf, poolNames } from './pools.ts';
+import { filesOf } from './snapset.ts';
+import { isErrno, type Store } from './store.ts';
+
+/** A RADOS object as `rados ls` and `rados stat` tell it. */
+export interface StoredObject {
+  namespace: string;
+  name: string;
+  /** Bytes of its data; 0 for one that has only keys and values. */
+  bytes: number;
+}
+
+/** All RADOS objects of a pool, sorted by namespace and name. */
+export async function listObjects(store: Store, poolId: number): Promise<StoredObject[]> {
+  const found = new Map<string, StoredObject>();
+  const add = (namespace: string, name: string, bytes: number) =>
+    found.set(`${namespace}\0${name}`, { namespace, name, bytes });
+  const range = { start: poolKey(poolId), end: poolKey(poolId + 1) };
+  for (const key of store.omap.getKeys(range)) add(...objectOfKey(key), 0);
+  for (const { key, value } of store.content.getRange(range)) add(...objectOfKey(key), value.length);
+  for (const key of store.maps.getKeys(range)) {
+    const [namespace, name] = objectOfKey(key);
+    // a map has several keys; its count comes first
+    if (!found.has(`${namespace}\0${name}`)) {
+      add(namespace, name, readMap(store, Buffer.from(key).subarray(0, key.length - 4))?.length ?? 0);
+    }
+  }
+  for (const image of allImages(store)) {
+    if (image.dataPoolId !== poolId) continue;
+    const files = new ObjectFiles(imageDirectory(store.dir, poolId, image.prefix), false);
+    for (const [objectNo, { head }] of new ObjectTable(store, image).range(0, Number.MAX_SAFE_INTEGER)) {
+      if (head === null) continue;
+      add(image.namespace, dataObjectName(image.prefix, objectNo), await bytesOf(files.path(objectNo, head)));
+    }
+  }
+  return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, object]) => object);
+}
+
+/**
+ * Removes files and directories of images that nothing names: what a crash left. Images that are open to write are
+ * passed over.
+ */
+export async function sweep(store: Store): Promise<{ files: number; bytes: number }> {
+  const swept = { files: 0, bytes: 0 };
+  const remove = async (path: string) => {
+    for (const file of await filesUnder(path)) {
+      swept.files += 1;
+      swept.bytes += await bytesOf(file);
+    }
+    await removeDirectory(path);
+  };
+  // directories first: those of images that are made meanwhile are not among them
+  const directories = await imageDirectories(store.dir);
+  const images = new Map(
+    allImages(store).map((image) => [imageDirectory(store.dir, image.dataPoolId, image.prefix), image]),
+  );
+  for (const directory of directories) {
+    const image = images.get(directory);
+    if (image === undefined) await remove(directory);
+    else await sweepImage(store, image, directory, remove);
+  }
+  return swept;
+}
+
+async function sweepImage(
+  store: Store,
+  image: ImageRef,
+  directory: string,
+  remove: (path: string) => Promise<void>,
+): Promise<void> {
+  let lock: { release(): void };
+  try {
+    lock = lockImage(store, image);
+  } catch (error) {
+    if (error instanceof RbdeltaError && error.code === 'busy') return;
+    throw error;
+  }
+  try {
+    const files = new ObjectFiles(directory, false);
+    const named = new Set<string>();
+    for (const [objectNo, object] of new ObjectTable(store, image).range(0, Number.MAX_SAFE_INTEGER)) {
+      for (const file of filesOf(object)) named.add(files.path(objectNo, file));
+    }
+    for (const file of await filesUnder(directory)) if (!named.has(file)) await remove(file);
+  } finally {
+    lock.release();
+  }
+}
+
+export function allImages(store: Store): ImageRef[] {
+  return poolNames(store).flatMap((pool) => {
+    const poolId = poolIdOf(store, pool);
+    return ['', ...namespaceNames(store, poolId)].flatMap((namespace) =>
+      imageNames(store, poolId, namespace).map((image) => findImage(store, { pool, namespace, image, snap: null })),
+    );
+  });
+}
+
+async function imageDirectories(dir: string): Promise<string[]> {
+  const root = join(dir, 'objects');
+  const pools = await namesIn(root);
+  const images = await Promise.all(
+    pools.map(async (pool) => (await namesIn(join(root, pool))).map((n) => join(root, pool, n))),
+  );
+  return images.flat();
+}
+
+/** Of a directory or of a single file. */
+async function filesUnder(path: string): Promise<string[]> {
+  try {
+    const entries = await readdir(path, { withFileTypes: true, recursive: true });
+    return entries
+      .filter((entry) => !entry.isDirectory())
+      .map((entry) => join(entry.parentPath ?? dirname(path), entry.name));
+  } catch (error) {
+    if (isErrno(error, 'ENOTDIR')) return [path];
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  }
+}
+
+const namesIn = (path: string): Promise<string[]> =>
+  readdir(path).catch((error: unknown) => {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw error;
+  });
+
+function poolKey(poolId: number): Buffer {
+  const key = Buffer.alloc(4);
+  key.writeUInt32BE(poolId, 0);
+  return key;
+}
+
+/** Namespace and name, which a key of any table starts with: see `objectKey`. */
+function objectOfKey(bytes: Uint8Array): [string, string] {
+  const key = Buffer.from(bytes);
+  const space = key.indexOf(0, 4);
+  return [nameFromBytes(key.subarray(4, space)), nameFromBytes(key.subarray(space + 1, key.indexOf(0, space + 1)))];
+}

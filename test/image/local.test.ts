@@ -1,0 +1,21 @@
+// The local pool, by the suite of every cluster.
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openLocalPool } from '../../src/image/local/index.ts';
+import { clusterSuite } from '../suites/cluster.ts';
+
+clusterSuite('local pool', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'rbdelta-pool-'));
+  const cluster = await openLocalPool(dir);
+  await cluster.createPool('volumes');
+  return {
+    cluster,
+    pool: 'volumes',
+    async dispose() {
+      await cluster.close();
+      await rm(dir, { recursive: true });
+    },
+  };
+});
