@@ -141,25 +141,29 @@ const changing: Call[] = [
   'unprotectSnapshot',
 ];
 
-/** The image, whose n-th changing call (from 0) fails, before or after it took effect; `calls` counts them. */
+/** The image, whose n-th changing call (from 0) fails, before or after it took effect. */
 export function failing(
   image: WritableImage,
   n: number,
   options: { late?: boolean; onCall?: (call: Call) => void } = {},
-): WritableImage & { readonly calls: number } {
+): WritableImage {
   let calls = 0;
-  const wrapper: Record<string, unknown> = { ...image };
-  for (const call of changing) {
-    const real = image[call] as (...args: unknown[]) => Promise<void>;
-    wrapper[call] = async (...args: unknown[]) => {
+  const wrapped =
+    (call: Call, real: (...args: unknown[]) => Promise<void>) =>
+    async (...args: unknown[]) => {
       const number = calls;
       calls += 1;
       options.onCall?.(call);
       if (number === n && !options.late) throw new RbdeltaError('noSpace', `call ${n} (${call}) fails`);
-      await real.apply(image, args);
+      await real(...args);
       if (number === n) throw new RbdeltaError('io', `call ${n} (${call}) fails after it took effect`);
     };
-  }
-  Object.defineProperty(wrapper, 'calls', { get: () => calls });
-  return wrapper as unknown as WritableImage & { readonly calls: number };
+  return new Proxy(image, {
+    get(_, key: keyof WritableImage) {
+      const value: unknown = image[key];
+      if (typeof value !== 'function') return value;
+      const real = value.bind(image) as (...args: unknown[]) => Promise<void>;
+      return changing.includes(key) ? wrapped(key, real) : real;
+    },
+  });
 }
