@@ -50,6 +50,8 @@ export interface DiffReadOptions {
   allocate?: (bytes: number) => Uint8Array | Promise<Uint8Array>;
   /** `ascending` (the default) refuses records that begin before the end of the one before; `any` lets them pass. */
   order?: 'ascending' | 'any';
+  /** Longer payloads come in pieces of this many bytes; `limits.pieceBytes` is the default, and the most. */
+  pieceBytes?: number;
 }
 
 const banners = { 1: Buffer.from('rbd diff v1\n'), 2: Buffer.from('rbd diff v2\n') } as const;
@@ -152,7 +154,7 @@ async function* readRecords(
   version: DiffVersion,
   size: number | null,
   firstTag: number,
-  { allocate, order = 'ascending' }: DiffReadOptions,
+  { allocate, order = 'ascending', pieceBytes = limits.pieceBytes }: DiffReadOptions,
 ): AsyncGenerator<DiffRecord, void, undefined> {
   const fixedBytes = version === 2 ? 24 : 16;
   const fieldsAt = fixedBytes - 16;
@@ -187,7 +189,7 @@ async function* readRecords(
       continue;
     }
     for (let done = 0; done < length; ) {
-      const bytes = Math.min(length - done, limits.pieceBytes);
+      const bytes = Math.min(length - done, pieceBytes);
       // small ones come out of the reader's buffer, which is then filled by one read for many of them
       const view =
         reader.tryExact(bytes) ?? (bytes <= smallBytes ? await reader.exact(bytes, dataOf(offset, length)) : null);

@@ -1,8 +1,12 @@
 // merge-diff: any number of diff streams become one, in one pass.
 
+import { ByteReader } from '../bytes/reader.ts';
 import type { ByteSink } from '../bytes/sink.ts';
 import type { ByteSource } from '../bytes/source.ts';
+import { mergeDiffs } from '../diff/merge.ts';
 import { RbdeltaError } from '../error.ts';
+import { type DiffRecord, type DiffStream, limits, openDiff } from '../format/rbd-diff.ts';
+import { mostStreamBytes, type WrittenDiff, writeDiff } from './write-diff.ts';
 
 export interface MergeInput {
   /** As the user wrote it, for messages. */
@@ -12,25 +16,74 @@ export interface MergeInput {
 
 export interface MergeDiffOptions {
   version?: 1 | 2;
+  /** In bytes of the image at the end. */
   onProgress?: (progress: { doneBytes: number; totalBytes: number }) => void;
   signal?: AbortSignal;
 }
 
-export interface MergeDiffResult {
-  records: number;
-  dataBytes: number;
-  zeroBytes: number;
-  streamBytes: number;
-}
+export type MergeDiffResult = WrittenDiff;
+
+/** What all inputs together may hold in memory. */
+const heldBytes = 32 << 20;
 
 /**
  * Inputs oldest first. Opens all of them and checks their headers before `openSink` is called with the most bytes the
- * stream may have. The sink is finished, or aborted on any failure.
+ * stream may have. The sink is finished, or aborted on any failure. Throws what `mergeDiffs` does; 'corrupt' for an
+ * input that is empty, truncated or damaged, 'invalid' for one that goes on after its end record.
  */
 export const mergeDiff = async (
   inputs: readonly MergeInput[],
   openSink: (maxBytes: number) => Promise<ByteSink>,
   options: MergeDiffOptions = {},
 ): Promise<MergeDiffResult> => {
-  throw new RbdeltaError('bug', `not yet: ${inputs.length} ${openSink.name} ${options.version}`);
+  const readers: ByteReader[] = [];
+  const { onProgress, ...writing } = options;
+  try {
+    const streams: DiffStream[] = [];
+    for (const { name, open } of inputs) {
+      const reader = new ByteReader(await open());
+      readers.push(reader);
+      streams.push(await opened(reader, name, Math.ceil(heldBytes / inputs.length)));
+    }
+    const names = inputs.map(({ name }) => `"${name}"`);
+    const merged = mergeDiffs(streams, names);
+    const size = merged.header.size ?? 0;
+    const records = onProgress ? watched(merged.records, size, onProgress) : merged.records;
+    const beforeEnd = () => allAtEnd(readers, names);
+    const sink = await openSink(mostStreamBytes(size));
+    return await writeDiff({ header: merged.header, records }, sink, { ...writing, beforeEnd });
+  } finally {
+    for (const reader of readers) await reader.close();
+  }
 };
+
+const opened = async (reader: ByteReader, name: string, bytes: number): Promise<DiffStream> => {
+  const pieceBytes = Math.min(limits.pieceBytes, Math.max(64 << 10, bytes));
+  // the merge says itself what is wrong with the order: rbd has another status for it than for damage
+  const stream = await openDiff(reader, { order: 'any', pieceBytes });
+  if (stream !== null) return stream;
+  throw new RbdeltaError('corrupt', `"${name}" is empty: it should be an rbd diff`, {
+    hint: 'what wrote it failed, or has not written yet: make it again',
+  });
+};
+
+/** rbd passes over what follows; but it is changes that somebody will miss. */
+const allAtEnd = async (readers: readonly ByteReader[], names: readonly string[]): Promise<void> => {
+  for (const [i, reader] of readers.entries()) {
+    if (await reader.atEnd()) continue;
+    const message = `${names[i]} goes on after its end record, at byte ${reader.position}: a merge takes one diff of each input`;
+    throw new RbdeltaError('invalid', message, { hint: 'import-diff applies several diffs in one stream in turn' });
+  }
+};
+
+async function* watched(
+  records: AsyncIterable<DiffRecord>,
+  totalBytes: number,
+  onProgress: NonNullable<MergeDiffOptions['onProgress']>,
+): AsyncGenerator<DiffRecord, void, undefined> {
+  for await (const record of records) {
+    yield record;
+    onProgress({ doneBytes: record.offset, totalBytes });
+  }
+  onProgress({ doneBytes: totalBytes, totalBytes });
+}

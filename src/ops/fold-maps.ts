@@ -1,0 +1,116 @@
+// Loads the object maps of all versions that a diff passes, checks whether they can be trusted, and folds them.
+
+import { printable } from '../bytes/text.ts';
+import { ObjectFold } from '../diff/fold.ts';
+import { geometryOf, objectCount } from '../diff/striping.ts';
+import { RbdeltaError } from '../error.ts';
+import { decodeObjectMap, type ObjectMap } from '../format/object-map.ts';
+import type { Image, ImageInfo, Snapshot } from '../image/port.ts';
+
+/** Feature bits of formats/rbd-header. */
+const objectMapFeature = 0x8;
+const fastDiffFeature = 0x10;
+/** Flags of a version: its map, or what its map says about changes, is not right. */
+const mapInvalid = 1;
+const fastDiffInvalid = 2;
+
+/**
+ * `maps`: here is what they tell. `distrusted`: why not, in half a sentence; null where nobody would expect any maps.
+ * `changed`: snapshots came or went while the maps were loaded, so that the caller must plan anew.
+ */
+export type Folded =
+  | { outcome: 'maps'; fold: ObjectFold }
+  | { outcome: 'distrusted'; reason: string | null }
+  | { outcome: 'changed' };
+
+interface Version {
+  /** null is the head. */
+  id: number | null;
+  name: string;
+  size: number;
+  flags: number;
+}
+
+/** Folds the maps from `from` to the version that `image` is opened at. A full needs only the end's map. */
+export const foldMaps = async (image: Image, info: ImageInfo, from: Snapshot | null): Promise<Folded> => {
+  if (info.size === 0) return { outcome: 'maps', fold: new ObjectFold(0) };
+  const versions = visited(info, from);
+  const distrusted = flagged(info, from, versions);
+  if (distrusted !== null) return distrusted;
+  const fold = new ObjectFold(objectCount(geometryOf(info)));
+  for (const [i, version] of versions.entries()) {
+    const map = await load(image, info, version);
+    if ('outcome' in map) return (await isSettled(image, info, from)) ? map : { outcome: 'changed' };
+    const objects = objectCount(geometryOf(info, version.size));
+    if (from === null) fold.full(map, objects);
+    else if (i === 0) fold.start(map, objects);
+    else fold.next(map, objects, i === versions.length - 1);
+  }
+  return (await isSettled(image, info, from)) ? { outcome: 'maps', fold } : { outcome: 'changed' };
+};
+
+/** The versions whose maps a diff needs: each tells what changed since the one before it. */
+const visited = (info: ImageInfo, from: Snapshot | null): Version[] => {
+  const end: Version =
+    info.snapshot === null
+      ? { id: null, name: 'the head', size: info.size, flags: info.flags }
+      : { ...named(info.snapshot), size: info.size, flags: info.flags };
+  if (from === null) return [end];
+  return [named(from), ...between(info, from).map(named), end];
+};
+
+/** Snapshots of every namespace: a group's or a mirror's took its share of the changes as well. */
+const between = (info: ImageInfo, from: Snapshot): Snapshot[] =>
+  info.snapshots.filter(({ id }) => id > from.id && id < (info.snapshot?.id ?? Number.POSITIVE_INFINITY));
+
+const named = (snapshot: Snapshot): Version => ({
+  id: snapshot.id,
+  name: `snapshot "${printable(snapshot.name)}"`,
+  size: snapshot.size,
+  flags: snapshot.flags,
+});
+
+type Distrusted = Extract<Folded, { outcome: 'distrusted' }>;
+
+const distrusted = (reason: string | null): Distrusted => ({ outcome: 'distrusted', reason });
+
+/** What the header already says against the maps. */
+const flagged = (info: ImageInfo, from: Snapshot | null, versions: Version[]): Distrusted | null => {
+  // what does not live in objects (a file) has no maps, and needs none
+  if (info.objectPrefix === '') return distrusted(null);
+  if ((info.features & objectMapFeature) === 0) return distrusted(`${printable(info.name)} has no object map`);
+  if (from !== null && (info.features & fastDiffFeature) === 0) {
+    return distrusted(`${printable(info.name)} does not have the feature fast-diff`);
+  }
+  const wrong = from === null ? mapInvalid : mapInvalid | fastDiffInvalid;
+  const bad = versions.find(({ flags }) => (flags & wrong) !== 0);
+  if (bad === undefined) return null;
+  const what = (bad.flags & mapInvalid) !== 0 ? 'object map' : 'fast-diff';
+  return distrusted(`the ${what} of ${bad.name} is flagged invalid`);
+};
+
+const load = async (image: Image, info: ImageInfo, version: Version): Promise<ObjectMap | Distrusted> => {
+  const bytes = await image.objectMap(version.id);
+  if (bytes === null) return distrusted(`the object map of ${version.name} is missing`);
+  let map: ObjectMap;
+  try {
+    map = decodeObjectMap(bytes);
+  } catch (error) {
+    if (!(error instanceof RbdeltaError)) throw error;
+    return distrusted(`at ${version.name}, ${error.message}`);
+  }
+  const objects = objectCount(geometryOf(info, version.size));
+  if (map.count >= objects) return map;
+  return distrusted(`the object map of ${version.name} covers only ${map.count} of ${objects} objects`);
+};
+
+/**
+ * A snapshot that is made while the maps are loaded marks changed objects of the head as clean; one that is removed
+ * hands its changes to the map after it, which may have been read before. So the header must still say the same.
+ */
+const isSettled = async (image: Image, info: ImageInfo, from: Snapshot | null): Promise<boolean> => {
+  if (from === null) return true;
+  const now = await image.info();
+  const [before, after] = [between(info, from), between(now, from)];
+  return before.length === after.length && before.every(({ id }, i) => id === after[i]?.id);
+};
