@@ -18,12 +18,13 @@ export interface SpecDefaults {
 
 /**
  * rbd reads the names of what exists loosely (an image may have a `/`, a snapshot may have anything), so that whatever
- * was made can be named, and checks the names of what it is about to make.
+ * was made can be named, and checks the names of what it is about to make: an image, or a snapshot of one that exists.
  */
-export type SpecRules = 'existing' | 'new';
+export type SpecRules = 'existing' | 'new' | 'newSnap';
 
 const grammars: Record<SpecRules, RegExp> = {
   existing: /^(?:([^/]+)\/(?:([^/@]+)\/)?)?([^@]+)(?:@(.+))?$/su,
+  newSnap: /^(?:([^/]+)\/(?:([^/@]+)\/)?)?([^@]+)(?:@([^/@]+))?$/su,
   new: /^(?:([^/@]+)\/(?:([^/@]+)\/)?)?([^/@]+)(?:@([^/@]+))?$/su,
 };
 
@@ -47,11 +48,7 @@ export function readSpec(
 }
 
 /** The image that a spec names, with what it leaves out filled in. Fails with `invalid` (22), as rbd does. */
-export function parseSpec(
-  text: string,
-  defaults: SpecDefaults,
-  rules: SpecRules = 'existing',
-): ImageSpec {
+export function parseSpec(text: string, defaults: SpecDefaults, rules: SpecRules = 'existing'): ImageSpec {
   const said = readSpec(text, rules);
   return {
     pool: said.pool ?? defaults.pool,

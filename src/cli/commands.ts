@@ -1,0 +1,144 @@
+// The commands: what they are called and where they are. A command's code is loaded when it is called.
+
+import type { Command } from './command.ts';
+
+export interface CommandEntry {
+  /** The words of the command; the first is the one that is shown. */
+  names: readonly string[];
+  /** One line for the list of commands. */
+  summary: string;
+  load: () => Promise<{ command: Command }>;
+}
+
+export const commands: readonly CommandEntry[] = [
+  {
+    names: ['export-diff'],
+    summary: 'Export incremental diff to file.',
+    load: () => import('./commands/export-diff.ts'),
+  },
+  {
+    names: ['import-diff'],
+    summary: 'Import an incremental diff.',
+    load: () => import('./commands/import-diff.ts'),
+  },
+  {
+    names: ['merge-diff'],
+    summary: 'Merge two or more diff exports together.',
+    load: () => import('./commands/merge-diff.ts'),
+  },
+  {
+    names: ['diff'],
+    summary: 'Print extents that differ since a previous snap, or image creation.',
+    load: () => import('./commands/diff.ts'),
+  },
+  {
+    names: ['export'],
+    summary: 'Export image to file.',
+    load: () => import('./commands/export.ts'),
+  },
+  {
+    names: ['import'],
+    summary: 'Import image from file.',
+    load: () => import('./commands/import.ts'),
+  },
+  {
+    names: ['inspect'],
+    summary: 'Show what is in a diff stream, and where the changes are.',
+    load: () => import('./commands/inspect.ts'),
+  },
+  {
+    names: ['doctor'],
+    summary: 'Say what works here, and how to get what is missing.',
+    load: () => import('./commands/doctor.ts'),
+  },
+  {
+    names: ['create'],
+    summary: 'Create an empty image.',
+    load: () => import('./commands/create.ts'),
+  },
+  {
+    names: ['info'],
+    summary: 'Show information about image size, striping, etc.',
+    load: () => import('./commands/info.ts'),
+  },
+  {
+    names: ['ls', 'list'],
+    summary: 'List rbd images.',
+    load: () => import('./commands/list.ts'),
+  },
+  {
+    names: ['rm', 'remove'],
+    summary: 'Delete an image.',
+    load: () => import('./commands/remove.ts'),
+  },
+  {
+    names: ['resize'],
+    summary: 'Resize (expand or shrink) image.',
+    load: () => import('./commands/resize.ts'),
+  },
+  {
+    names: ['snap create', 'snap add'],
+    summary: 'Create a snapshot.',
+    load: () => import('./commands/snap-create.ts'),
+  },
+  {
+    names: ['snap ls', 'snap list'],
+    summary: 'Dump list of image snapshots.',
+    load: () => import('./commands/snap-list.ts'),
+  },
+  {
+    names: ['snap rm', 'snap remove'],
+    summary: 'Delete a snapshot.',
+    load: () => import('./commands/snap-remove.ts'),
+  },
+  {
+    names: ['snap purge'],
+    summary: 'Delete all unprotected snapshots.',
+    load: () => import('./commands/snap-purge.ts'),
+  },
+  {
+    names: ['snap rollback', 'snap revert'],
+    summary: 'Rollback image to snapshot.',
+    load: () => import('./commands/snap-rollback.ts'),
+  },
+  {
+    names: ['snap protect'],
+    summary: 'Prevent a snapshot from being deleted.',
+    load: () => import('./commands/snap-protect.ts'),
+  },
+  {
+    names: ['snap unprotect'],
+    summary: 'Allow a snapshot to be deleted.',
+    load: () => import('./commands/snap-unprotect.ts'),
+  },
+  {
+    names: ['pool create'],
+    summary: 'Create a pool (local pools only).',
+    load: () => import('./commands/pool-create.ts'),
+  },
+  {
+    names: ['pool ls', 'pool list'],
+    summary: 'List pools.',
+    load: () => import('./commands/pool-list.ts'),
+  },
+  {
+    names: ['pool rm', 'pool remove'],
+    summary: 'Delete a pool (local pools only).',
+    load: () => import('./commands/pool-remove.ts'),
+  },
+  {
+    names: ['completion'],
+    summary: 'Print a completion script for bash, zsh or fish.',
+    load: () => import('./commands/completion.ts'),
+  },
+];
+
+/** The command that the first words name, and how many words that takes; null if there is none. */
+export function commandOf(words: readonly string[]): { entry: CommandEntry; words: number } | null {
+  for (const count of [2, 1]) {
+    const name = words.slice(0, count).join(' ');
+    const entry = words.length < count ? undefined : commands.find((one) => one.names.includes(name));
+    if (entry !== undefined) return { entry, words: count };
+  }
+  return null;
+}

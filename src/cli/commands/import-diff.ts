@@ -1,0 +1,111 @@
+// rbdelta import-diff: applies a diff stream, or a chain of them, to an image.
+
+import { ByteReader } from '../../bytes/reader.ts';
+import { printable } from '../../bytes/text.ts';
+import { RbdeltaError } from '../../error.ts';
+import { openFileToWrite } from '../../image/file.ts';
+import type { Image, WritableImage } from '../../image/port.ts';
+import { type ImportResult, importDiff } from '../../ops/import-diff.ts';
+import { closing, withWritableImage } from '../cluster.ts';
+import type { Call, Command } from '../command.ts';
+import { type ImageOrFile, imageOrFileFrom, pathFrom } from '../names.ts';
+import { cluster, imageNames } from '../options.ts';
+import { bytesText, list, object, optional, type Tree, toJson } from '../print.ts';
+import { lengthOf, sourceAt, sparseBytes } from '../streams.ts';
+
+export const command: Command = {
+  positionals: ['<path>', '<image>'],
+  options: [
+    'path',
+    ...imageNames,
+    'sparse-size',
+    'rollback',
+    'force',
+    'skip-existing',
+    'overwrite',
+    'dry-run',
+    'max-rate',
+    'json',
+    'no-progress',
+    ...cluster,
+  ],
+  examples: [
+    ['import-diff mon-tue.rbdiff backups/vm-1', 'apply an increment; the image has the snapshot mon'],
+    ['import-diff - backups/vm-1 < chain', 'apply several diffs in turn'],
+    ['import-diff --dry-run s3://bucket/vm-1/tue.rbdiff.zst backups/vm-1', 'would it apply, and is it whole?'],
+    ['import-diff full.rbdiff file:/dev/vg/lv', 'onto a raw file or block device'],
+  ],
+  notes:
+    'Checked before the first write: the header, the size, the base snapshot, and that HEAD still equals it. ' +
+    'A failure leaves the image as it was. zstd is recognised.',
+  async run(call) {
+    const path = pathFrom(call.args, call.positionals);
+    const target = imageOrFileFrom(call.args, call.positionals, { snap: 'none' });
+    const result = await withTarget(call, target, async (image, openAtSnap) => {
+      const source = await sourceAt(call, path);
+      return closing(new ByteReader(source), async (reader) => {
+        const total = await lengthOf(path);
+        const progress = call.progress('Importing image diff');
+        const done = await importDiff(image, openAtSnap, reader, {
+          rollback: call.args.has('rollback'),
+          force: call.args.has('force'),
+          overwrite: call.args.has('overwrite'),
+          skipExisting: call.args.has('skip-existing'),
+          dryRun: call.args.has('dry-run'),
+          ...sparseBytes(call),
+          signal: call.signal,
+          onNotice: call.notice,
+          onProgress: (bytes) => progress.update(bytes, total),
+        });
+        progress.finish(summary(done, call.args.has('dry-run')));
+        return done;
+      });
+    });
+    if (call.args.has('json')) await call.stdout.write(toJson(tree(result), false));
+  },
+};
+
+function withTarget<T>(
+  call: Call,
+  target: ImageOrFile,
+  use: (image: WritableImage, openAtSnap: (snap: string) => Promise<Image>) => Promise<T>,
+): Promise<T> {
+  if ('named' in target) {
+    return withWritableImage(call, target.named, (image, spec, cluster) =>
+      use(image, (snap) => cluster.open({ ...spec, snap })),
+    );
+  }
+  const noSnapshots = (snap: string): Promise<Image> => {
+    const message = `'${target.file}' is a file and has no snapshot '${printable(snap)}'`;
+    return Promise.reject(new RbdeltaError('invalid', message, { hint: 'only a full can be put on a file' }));
+  };
+  return openFileToWrite(target.file).then((image) => closing(image, (file) => use(file, noSnapshots)));
+}
+
+function summary({ diffs }: ImportResult, dry: boolean): string {
+  const written = diffs.reduce((sum, diff) => sum + diff.writtenBytes, 0);
+  const zeroed = diffs.reduce((sum, diff) => sum + diff.zeroedBytes, 0);
+  const skipped = diffs.filter((diff) => diff.skipped).length;
+  const count = diffs.length === 1 ? 'one diff' : `${diffs.length} diffs`;
+  const what = `${bytesText(written)} written, ${bytesText(zeroed)} zeroed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
+  return dry ? `checked ${count}, nothing written` : `imported ${count}: ${what}`;
+}
+
+const tree = ({ diffs }: ImportResult): Tree =>
+  object([
+    'diffs',
+    list(
+      'diff',
+      diffs.map((diff) =>
+        object(
+          optional('from_snap', diff.fromSnap),
+          optional('to_snap', diff.toSnap),
+          ['size', diff.size],
+          ['skipped', diff.skipped],
+          ['records', diff.records],
+          ['written_bytes', diff.writtenBytes],
+          ['zeroed_bytes', diff.zeroedBytes],
+        ),
+      ),
+    ),
+  ]);

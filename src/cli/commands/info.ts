@@ -1,0 +1,104 @@
+// rbdelta info: what an image is, as rbd prints it.
+
+import { geometryOf, objectCount } from '../../diff/striping.ts';
+import { feature, namesOfFeatures, namesOfFlags, namesOfOpFeatures } from '../../format/rbd-features.ts';
+import type { ImageInfo } from '../../image/port.ts';
+import { formatSpec } from '../../image/spec.ts';
+import { withImage } from '../cluster.ts';
+import type { Command } from '../command.ts';
+import { imageFrom } from '../names.ts';
+import { cluster, output, snapNames } from '../options.ts';
+import { outputFormat, print } from '../output.ts';
+import { bytesText, type Field, list, object, optional, type Tree, timeText } from '../print.ts';
+
+export const command: Command = {
+  positionals: ['<image[@snap]>'],
+  options: [...snapNames, ...output, ...cluster],
+  examples: [
+    ['info volumes/vm-1', 'size, features, parent'],
+    ['info --json volumes/vm-1@monday', 'the snapshot, to be read by a program'],
+  ],
+  async run(call) {
+    const named = imageFrom(call.args, call.positionals);
+    const format = outputFormat(call);
+    const info = await withImage(call, named, (image) => image.info());
+    await print(call, format, 'image', infoTree(info), () => infoText(info));
+  },
+};
+
+const userSnapshots = (info: ImageInfo): number =>
+  info.snapshots.filter((snapshot) => snapshot.namespace === 'user').length;
+const isStriped = (info: ImageInfo): boolean => (info.features & feature.striping) !== 0;
+
+function infoTree(info: ImageInfo): Tree {
+  const { parent, snapshot } = info;
+  const names = (item: string, texts: readonly string[]): Tree => list(item, texts);
+  const time = (name: string, ms: number | null): Field | null => optional(name, ms === null ? null : timeText(ms));
+  const newer: Field[] =
+    info.format === 1
+      ? []
+      : [
+          ['features', names('feature', namesOfFeatures(info.features))],
+          ['op_features', names('op_feature', namesOfOpFeatures(info.opFeatures))],
+          ['flags', names('flag', namesOfFlags(info.flags))],
+        ];
+  return object(
+    ['name', info.name],
+    optional('id', info.format === 1 ? null : info.id),
+    ['size', info.size],
+    ['objects', objectCount(geometryOf(info))],
+    ['order', info.order],
+    ['object_size', 2 ** info.order],
+    ['snapshot_count', userSnapshots(info)],
+    optional('data_pool', info.dataPool),
+    ['block_name_prefix', info.objectPrefix],
+    ['format', info.format],
+    ...newer,
+    time('create_timestamp', info.createdMs),
+    time('access_timestamp', info.accessedMs),
+    time('modify_timestamp', info.modifiedMs),
+    optional('protected', snapshot === null ? null : String(snapshot.protection === 'protected')),
+    optional(
+      'parent',
+      parent === null
+        ? null
+        : object(
+            ['pool', parent.pool],
+            ['pool_namespace', parent.namespace],
+            ['image', parent.image],
+            ['id', parent.imageId],
+            ['snapshot', parent.snap],
+            ['trash', false],
+            ['overlap', parent.overlap],
+          ),
+    ),
+    optional('stripe_unit', isStriped(info) ? info.stripeUnit : null),
+    optional('stripe_count', isStriped(info) ? info.stripeCount : null),
+  );
+}
+
+function infoText(info: ImageInfo): string {
+  const { parent, snapshot } = info;
+  const lines = [
+    `size ${bytesText(info.size)} in ${objectCount(geometryOf(info))} objects`,
+    `order ${info.order} (${bytesText(2 ** info.order)} objects)`,
+    `snapshot_count: ${userSnapshots(info)}`,
+  ];
+  if (info.format !== 1) lines.push(`id: ${info.id}`);
+  if (info.dataPool !== null) lines.push(`data_pool: ${info.dataPool}`);
+  lines.push(`block_name_prefix: ${info.objectPrefix}`, `format: ${info.format}`);
+  if (info.format !== 1) {
+    lines.push(
+      `features: ${namesOfFeatures(info.features).join(', ')}`,
+      `op_features: ${namesOfOpFeatures(info.opFeatures).join(', ')}`,
+      `flags: ${namesOfFlags(info.flags).join(', ')}`,
+    );
+  }
+  if (info.createdMs !== null) lines.push(`create_timestamp: ${timeText(info.createdMs)}`);
+  if (info.accessedMs !== null) lines.push(`access_timestamp: ${timeText(info.accessedMs)}`);
+  if (info.modifiedMs !== null) lines.push(`modify_timestamp: ${timeText(info.modifiedMs)}`);
+  if (snapshot !== null) lines.push(`protected: ${snapshot.protection === 'protected' ? 'True' : 'False'}`);
+  if (parent !== null) lines.push(`parent: ${formatSpec(parent)}`, `overlap: ${bytesText(parent.overlap)}`);
+  if (isStriped(info)) lines.push(`stripe unit: ${bytesText(info.stripeUnit)}`, `stripe count: ${info.stripeCount}`);
+  return `rbd image '${info.name}':\n${lines.map((line) => `\t${line}\n`).join('')}`;
+}

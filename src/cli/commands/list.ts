@@ -1,0 +1,105 @@
+// rbdelta ls: the images of a pool, as rbd prints them.
+
+import type { ImageInfo, Snapshot } from '../../image/port.ts';
+import { formatSpec } from '../../image/spec.ts';
+import { closing, withCluster } from '../cluster.ts';
+import type { Command } from '../command.ts';
+import { poolFrom } from '../names.ts';
+import { cluster, output } from '../options.ts';
+import { outputFormat, print } from '../output.ts';
+import { bytesText, type Field, list, object, optional, table } from '../print.ts';
+
+export const command: Command = {
+  positionals: ['[pool[/namespace]]'],
+  options: ['pool', 'namespace', 'long', ...output, ...cluster],
+  examples: [
+    ['ls volumes', 'names'],
+    ['ls -l volumes', 'sizes and snapshots as well'],
+  ],
+  async run(call) {
+    const named = poolFrom(call.args, call.positionals);
+    const format = outputFormat(call);
+    await withCluster(call, async (cluster, defaultPool) => {
+      const pool = named.pool ?? defaultPool;
+      const names = await cluster.list(pool, named.namespace);
+      if (!call.args.has('long')) {
+        await print(call, format, 'images', list('name', names), () => names.map((name) => `${name}\n`).join(''));
+        return;
+      }
+      const images: ImageInfo[] = [];
+      for (const image of names) {
+        if (call.signal.aborted) throw call.signal.reason;
+        const opened = await cluster.open({ pool, namespace: named.namespace, image, snap: null });
+        images.push(await closing(opened, (one) => one.info()));
+      }
+      const versions = images.flatMap(versionsOf);
+      const items = versions.map(
+        ({ info, snapshot }): Field => [snapshot === null ? 'image' : 'snapshot', tree(info, snapshot)],
+      );
+      await print(call, format, 'images', { items }, () =>
+        versions.length === 0 ? '' : table(columns, versions.map(row)),
+      );
+    });
+  },
+};
+
+interface Version {
+  info: ImageInfo;
+  /** null: the head. */
+  snapshot: Snapshot | null;
+}
+
+const versionsOf = (info: ImageInfo): Version[] => [
+  { info, snapshot: null },
+  ...info.snapshots.filter((one) => one.namespace === 'user').map((snapshot) => ({ info, snapshot })),
+];
+
+/** A snapshot has a parent while it sees some of it. */
+const parentOf = ({ info, snapshot }: Version): ImageInfo['parent'] =>
+  snapshot === null || snapshot.parentOverlap !== null ? info.parent : null;
+
+const columns = [
+  { title: 'NAME', align: 'left' },
+  { title: 'SIZE', align: 'right' },
+  { title: 'PARENT', align: 'left' },
+  { title: 'FMT', align: 'right' },
+  { title: 'PROT', align: 'left' },
+  { title: 'LOCK', align: 'left' },
+] as const;
+
+function row(version: Version): string[] {
+  const { info, snapshot } = version;
+  const parent = parentOf(version);
+  return [
+    snapshot === null ? info.name : `${info.name}@${snapshot.name}`,
+    bytesText((snapshot ?? info).size),
+    parent === null ? '' : formatSpec(parent),
+    String(info.format),
+    snapshot !== null && snapshot.protection !== 'unprotected' ? 'yes' : '',
+    '',
+  ];
+}
+
+function tree(info: ImageInfo, snapshot: Snapshot | null) {
+  const parent = parentOf({ info, snapshot });
+  return object(
+    ['image', info.name],
+    ['id', info.id],
+    optional('snapshot', snapshot?.name ?? null),
+    optional('snapshot_id', snapshot?.id ?? null),
+    ['size', (snapshot ?? info).size],
+    optional(
+      'parent',
+      parent === null
+        ? null
+        : object(
+            ['pool', parent.pool],
+            ['pool_namespace', parent.namespace],
+            ['image', parent.image],
+            ['snapshot', parent.snap],
+          ),
+    ),
+    ['format', info.format],
+    optional('protected', snapshot === null ? null : String(snapshot.protection !== 'unprotected')),
+  );
+}

@@ -1,0 +1,18 @@
+// rbdelta pool ls: the pools of the cluster.
+
+import { withCluster } from '../cluster.ts';
+import type { Command } from '../command.ts';
+import { cluster, output } from '../options.ts';
+import { outputFormat, print } from '../output.ts';
+import { list } from '../print.ts';
+
+export const command: Command = {
+  positionals: [],
+  options: [...output, ...cluster],
+  examples: [['pool ls', 'their names']],
+  async run(call) {
+    const format = outputFormat(call);
+    const pools = await withCluster(call, (cluster) => cluster.pools());
+    await print(call, format, 'pools', list('pool', pools), () => pools.map((pool) => `${pool}\n`).join(''));
+  },
+};

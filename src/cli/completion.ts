@@ -1,0 +1,64 @@
+// Shell completion, by yargs from the same tables: the script, and the answers that it asks rbdelta for.
+
+import yargs, { type Argv } from 'yargs';
+import type { Command } from './command.ts';
+import { type CommandEntry, commandOf, commands } from './commands.ts';
+import { options } from './options.ts';
+
+/** Prints the script for the shell that SHELL names. */
+export async function printCompletionScript(): Promise<void> {
+  (await parserOf([])).showCompletionScript();
+}
+
+/** Prints what may come next: `argv` is what the script calls rbdelta with. */
+export async function printCompletions(argv: readonly string[]): Promise<void> {
+  await (await parserOf(argv)).parse();
+}
+
+async function parserOf(argv: readonly string[]): Promise<Argv> {
+  const parser = yargs([...argv])
+    .locale('en')
+    .help(false)
+    .version(false)
+    .scriptName('rbdelta')
+    .exitProcess(false);
+  const words = argv.slice(argv.indexOf('--get-yargs-completions') + 2).filter((word) => !word.startsWith('-'));
+  const found = commandOf(words);
+  // Only the options of the command that is already there are asked for.
+  const called = found === null ? null : { entry: found.entry, command: (await found.entry.load()).command };
+  const add = (to: Argv, name: string, entry: CommandEntry): void => {
+    to.command(name, entry.summary, (inner) => {
+      if (called?.entry === entry) addOptions(inner, called.command);
+      return inner;
+    });
+  };
+  // Commands of two words are commands of a command to yargs.
+  const groups = new Map<string, [string, CommandEntry][]>();
+  for (const entry of commands) {
+    const [first = '', second] = (entry.names[0] ?? '').split(' ');
+    if (second === undefined) add(parser, first, entry);
+    else groups.set(first, [...(groups.get(first) ?? []), [second, entry]]);
+  }
+  for (const [group, members] of groups) {
+    parser.command(group, members.map(([name]) => name).join(', '), (inner) => {
+      for (const [name, entry] of members) add(inner, name, entry);
+      return inner;
+    });
+  }
+  return parser.completion('completion', false);
+}
+
+function addOptions(parser: Argv, command: Command): void {
+  for (const option of command.options) {
+    const { value, describe, hidden, alias } = options[option];
+    if (hidden) continue;
+    const choices =
+      value !== undefined && /^[a-z0-9]+(\|[a-z0-9]+)+$/u.test(value) ? { choices: value.split('|') } : {};
+    parser.option(option, {
+      describe,
+      alias: (alias ?? []).filter((name) => name.length > 1),
+      boolean: value === undefined,
+      ...choices,
+    });
+  }
+}

@@ -1,0 +1,38 @@
+// How the process ends: by a status, or, when it was interrupted and something cannot be called back, by the signal.
+
+import { constants } from 'node:os';
+import { RbdeltaError } from '../error.ts';
+
+export interface Interrupt {
+  /** Aborted by the first SIGINT, SIGTERM or SIGHUP; the next one ends the process at once. */
+  signal: AbortSignal;
+  received(): NodeJS.Signals | null;
+}
+
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+export function onSignals(): Interrupt {
+  const controller = new AbortController();
+  let received: NodeJS.Signals | null = null;
+  const interrupt = (signal: NodeJS.Signals): void => {
+    received = signal;
+    for (const one of signals) process.removeListener(one, interrupt);
+    controller.abort(new RbdeltaError('interrupted', `interrupted by ${signal}`));
+  };
+  for (const one of signals) process.on(one, interrupt);
+  return { signal: controller.signal, received: () => received };
+}
+
+/** What an interrupted process ends with: 130 for SIGINT, 143 for SIGTERM. */
+export const statusOfSignal = (signal: NodeJS.Signals): number => 128 + constants.signals[signal];
+
+/** Threads that wait inside a system call (a read of a pipe) or a library (a connection) would hold up `exit`. */
+const waiting = (): boolean => process.getActiveResourcesInfo().some((name) => /Req|Work|koffi/iu.test(name));
+
+export function endWith(status: number, interruptedBy: NodeJS.Signals | null): void {
+  if (interruptedBy === null) process.exit(status);
+  const ends = status === 130 ? statusOfSignal(interruptedBy) : status;
+  // A shell sees the same status either way. Our listeners are gone, so this is the end.
+  if (waiting()) process.kill(process.pid, interruptedBy);
+  else process.exit(ends);
+}

@@ -1,0 +1,54 @@
+// Help: laid out by yargs, from the same tables that the command line is read with.
+
+import yargs from 'yargs';
+import type { Command } from './command.ts';
+import { type CommandEntry, commands } from './commands.ts';
+import { type OptionGroup, options } from './options.ts';
+
+const widest = 100;
+
+/** Help of one command. */
+export async function helpOf(entry: CommandEntry, command: Command, columns: number): Promise<string> {
+  const parser = yargs([])
+    .locale('en')
+    .help(false)
+    .version(false)
+    .scriptName('rbdelta')
+    .wrap(Math.min(columns, widest));
+  parser.usage([`rbdelta ${entry.names[0]} [options]`, ...command.positionals].join(' '));
+  parser.usage(entry.summary);
+  const groups = new Map<OptionGroup, string[]>();
+  for (const option of command.options) {
+    const spec = options[option];
+    if (spec.hidden) continue;
+    const shown = spec.value === undefined ? option : `${option}`;
+    groups.set(spec.group, [...(groups.get(spec.group) ?? []), shown]);
+    const describe = spec.value === undefined ? spec.describe : `${spec.value}: ${spec.describe}`;
+    parser.option(shown, { alias: [...(spec.alias ?? [])], describe });
+  }
+  for (const [group, names] of groups) parser.group(names, `${group}:`);
+  for (const [line, what] of command.examples) parser.example(`rbdelta ${line}`, what);
+  if (command.notes !== undefined) parser.epilogue(command.notes);
+  return `${await parser.getHelp()}\n`;
+}
+
+/** The list of commands; of one group (`snap`) alone, if it is named. */
+export async function overview(columns: number, group?: string): Promise<string> {
+  const parser = yargs([])
+    .locale('en')
+    .help(false)
+    .version(false)
+    .scriptName('rbdelta')
+    .wrap(Math.min(columns, widest));
+  parser.usage('rbdelta <command> [options]');
+  parser.usage('Incremental backups of Ceph RBD images, as rbd diff streams.');
+  for (const { names, summary } of commands) {
+    const name = names[0] ?? '';
+    if (group === undefined || name.startsWith(`${group} `)) parser.command(name, summary);
+  }
+  parser.example('rbdelta export-diff --from-snap mon vm-1@tue - | ssh dr rbdelta import-diff - vm-1', 'an increment');
+  parser.epilogue(
+    'rbdelta help <command> tells more. Options and specs are those of rbd; a path may be a file, - or s3://bucket/key.',
+  );
+  return `${await parser.getHelp()}\n`;
+}

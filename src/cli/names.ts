@@ -1,0 +1,117 @@
+// Which image, snapshot and file a command line names: positionals and options together, with rbd's precedence.
+
+import { RbdeltaError } from '../error.ts';
+import { type ImageSpec, readSpec, type SpecRules } from '../image/spec.ts';
+import type { Args } from './args.ts';
+import type { OptionName } from './options.ts';
+
+/** `pool` null: the cluster's default pool, which only the cluster knows. */
+export interface NamedImage {
+  pool: string | null;
+  namespace: string;
+  image: string;
+  snap: string | null;
+}
+
+export interface NameRules {
+  /** `none`: naming a snapshot is refused. */
+  snap?: 'none' | 'may' | 'must';
+  rules?: SpecRules;
+  /** The options of the destination (`--dest-pool` …). */
+  dest?: boolean;
+  /** What an image is called when nothing names it; null where that is an error. */
+  otherwise?: NamedImage | null;
+}
+
+/** Hands out the positionals in turn, as rbd does: one that an option already stands for is not taken. */
+export class Positionals {
+  readonly #words: string[];
+  constructor(args: Args) {
+    this.#words = [...args.positionals];
+  }
+  peek(): string | null {
+    return this.#words[0] ?? null;
+  }
+  take(): string | null {
+    return this.#words.shift() ?? null;
+  }
+  rest(): string[] {
+    return this.#words.splice(0);
+  }
+}
+
+const invalid = (message: string): RbdeltaError => new RbdeltaError('invalid', message);
+
+/**
+ * `--image` may hold a whole spec; without it the next positional is the spec. What a spec says takes the place of
+ * `--pool`, `--namespace` and `--snap`. Fails with `invalid` (22) as rbd does.
+ */
+export function imageFrom(args: Args, positionals: Positionals, options: NameRules = {}): NamedImage {
+  const { snap = 'may', rules = 'existing', dest = false, otherwise = null } = options;
+  const option = (name: OptionName): string | null => args.text(dest ? (`dest-${name}` as OptionName) : name);
+  const text = (dest ? args.text('dest') : args.text('image')) ?? positionals.take();
+  const said = text === null || text === '' ? null : readSpec(text, rules);
+  if ((said?.image ?? otherwise?.image ?? '') === '') {
+    throw new RbdeltaError('invalid', `${dest ? 'destination ' : ''}image name was not specified`, {
+      hint: 'name it as [pool/[namespace/]]image, or with --image',
+    });
+  }
+  const named: NamedImage = {
+    pool: said?.pool ?? option('pool') ?? otherwise?.pool ?? null,
+    namespace: said?.namespace ?? option('namespace') ?? otherwise?.namespace ?? '',
+    image: said?.image ?? otherwise?.image ?? '',
+    snap: said?.snap ?? (dest ? null : args.text('snap')) ?? otherwise?.snap ?? null,
+  };
+  if (rules === 'new' && named.pool !== null && /[@/]/u.test(named.pool)) {
+    throw invalid(`invalid pool name '${named.pool}'`);
+  }
+  if (/[@/]/u.test(named.namespace)) throw invalid(`invalid namespace name '${named.namespace}'`);
+  if (rules === 'newSnap' && named.snap !== null && /[@/]/u.test(named.snap)) {
+    throw invalid(`invalid snap name '${named.snap}'`);
+  }
+  if (snap === 'none' && named.snap !== null) {
+    throw invalid(`${dest ? 'destination ' : ''}snapshot name specified for a command that doesn't use it`);
+  }
+  if (snap === 'must' && named.snap === null) throw invalid('snapshot name was not specified');
+  return named;
+}
+
+export type ImageOrFile = { file: string } | { named: NamedImage };
+
+/** As `imageFrom`; the image that a `file:PATH` names comes back as its path. */
+export function imageOrFileFrom(args: Args, positionals: Positionals, options: NameRules = {}): ImageOrFile {
+  const option = options.dest ? 'dest' : 'image';
+  const text = args.text(option) ?? positionals.peek();
+  if (text?.startsWith('file:')) {
+    if (!args.has(option)) positionals.take();
+    return { file: text.slice('file:'.length) };
+  }
+  return { named: imageFrom(args, positionals, options) };
+}
+
+/** `--path`, or the next positional. Fails with `invalid` (22) as rbd does. */
+export function pathFrom(args: Args, positionals: Positionals, what = 'path'): string {
+  const path = (what === 'path' ? args.text('path') : null) ?? positionals.take();
+  if (path === null || path === '') throw invalid(`${what} was not specified`);
+  return path;
+}
+
+/** `pool[/namespace]` or the options; for `ls`. */
+export function poolFrom(args: Args, positionals: Positionals): { pool: string | null; namespace: string } {
+  const text = args.has('pool') ? null : positionals.take();
+  if (text === null) return { pool: args.text('pool'), namespace: args.text('namespace') ?? '' };
+  const match = /^([^/]+)(?:\/([^/@]+))?$/u.exec(text);
+  if (match === null) throw invalid(`invalid pool spec '${text}'`);
+  return { pool: match[1] ?? null, namespace: match[2] ?? args.text('namespace') ?? '' };
+}
+
+/** The one pool that is named; for `pool create`. Fails with `invalid` (22). */
+export function poolNameFrom(args: Args, positionals: Positionals): string {
+  const pool = args.text('pool') ?? positionals.take();
+  if (pool === null || pool === '') throw invalid('pool name was not specified');
+  if (/[@/]/u.test(pool)) throw invalid(`invalid pool name '${pool}'`);
+  return pool;
+}
+
+/** The spec with the default pool in its place. */
+export const inPool = (named: NamedImage, pool: string): ImageSpec => ({ ...named, pool: named.pool ?? pool });

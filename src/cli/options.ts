@@ -1,0 +1,122 @@
+// Every option of every command, once: its names, whether it takes a value, what it is for.
+
+export interface OptionSpec {
+  /** Other names: one letter is `-x`, more are `--xyz`. */
+  alias?: readonly string[];
+  /** What the value is called in the help; an option without is a flag. */
+  value?: string;
+  /** May be given more than once. */
+  many?: true;
+  group: OptionGroup;
+  describe: string;
+  /** Accepted without a word in the help; with a text: the notice says to use that instead. */
+  hidden?: true;
+  deprecated?: string;
+}
+
+export type OptionGroup = 'Names' | 'Diff' | 'Stream' | 'New image' | 'Target' | 'Output' | 'Cluster';
+
+const table = {
+  pool: { alias: ['p'], value: 'POOL', group: 'Names', describe: 'pool' },
+  namespace: { value: 'NAME', group: 'Names', describe: 'namespace of the pool' },
+  image: { value: 'IMAGE', group: 'Names', describe: 'image; a whole spec will do' },
+  snap: { value: 'SNAP', group: 'Names', describe: 'snapshot' },
+  path: { value: 'PATH', group: 'Names', describe: 'file, - or s3://bucket/key' },
+  'dest-pool': { value: 'POOL', group: 'Names', describe: 'pool of the new image' },
+  'dest-namespace': { value: 'NAME', group: 'Names', describe: 'namespace of the new image' },
+  dest: { value: 'IMAGE', group: 'Names', describe: 'the new image; a whole spec will do' },
+
+  'from-snap': { value: 'SNAP', group: 'Diff', describe: 'only what changed since this snapshot' },
+  'whole-object': { group: 'Diff', describe: 'whole objects, not exact extents (faster, larger)' },
+  offset: { value: 'SIZE', group: 'Diff', describe: 'start of the range, in bytes or as 10G [0]' },
+  length: { value: 'SIZE', group: 'Diff', describe: 'length of the range [to the end]' },
+  'diff-format': { value: '1|2', group: 'Diff', describe: 'version of the diff stream [1]' },
+
+  compress: { value: 'zstd[:LEVEL]', group: 'Stream', describe: 'compress what is written' },
+  'max-rate': { value: 'SIZE', group: 'Stream', describe: 'bytes a second at most, as 50M' },
+  'queue-depth': { value: 'N', group: 'Stream', describe: 'reads or writes under way at once' },
+  'export-format': { value: '1|2', group: 'Stream', describe: '1: raw bytes, 2: with snapshots [1]' },
+  'sparse-size': { value: 'SIZE', group: 'Stream', describe: 'zeros of this size become holes [4K]' },
+
+  rollback: { group: 'Target', describe: 'HEAD differs from the base: put it back first' },
+  force: { group: 'Target', describe: 'apply as rbd does, without comparing HEAD with the base' },
+  overwrite: { group: 'Target', describe: 'a full onto an image with data: replace all of it' },
+  'skip-existing': { group: 'Target', describe: 'end snapshot exists: nothing to do, status 0' },
+  'dry-run': { group: 'Target', describe: 'read and check everything, write nothing' },
+  'allow-shrink': { group: 'Target', describe: 'permit a smaller size' },
+
+  size: { alias: ['s'], value: 'SIZE', group: 'New image', describe: 'size, as 10G [M]' },
+  'object-size': { value: 'SIZE', group: 'New image', describe: 'object size, 4K to 32M [4M]' },
+  order: { value: 'N', group: 'New image', describe: '', hidden: true, deprecated: '--object-size' },
+  'image-format': { value: '2', group: 'New image', describe: 'only 2', hidden: true },
+  'new-format': { group: 'New image', describe: '', hidden: true, deprecated: 'it is the default' },
+  'image-feature': {
+    value: 'NAME,…',
+    many: true,
+    group: 'New image',
+    describe: 'features, separated by commas',
+  },
+  'image-shared': { group: 'New image', describe: 'no exclusive lock, nor what needs it' },
+  'stripe-unit': { value: 'SIZE', group: 'New image', describe: 'stripe unit' },
+  'stripe-count': { value: 'N', group: 'New image', describe: 'stripe count' },
+  'data-pool': { value: 'POOL', group: 'New image', describe: 'pool for the data objects' },
+  'mirror-image-mode': { value: 'MODE', group: 'New image', describe: '', hidden: true },
+  'journal-splay-width': { value: 'N', group: 'New image', describe: '', hidden: true },
+  'journal-object-size': { value: 'SIZE', group: 'New image', describe: '', hidden: true },
+  'journal-pool': { value: 'POOL', group: 'New image', describe: '', hidden: true },
+  'thick-provision': { group: 'New image', describe: '', hidden: true },
+  'skip-quiesce': { group: 'Target', describe: '', hidden: true },
+  'ignore-quiesce-error': { group: 'Target', describe: '', hidden: true },
+
+  long: { alias: ['l'], group: 'Output', describe: 'sizes, snapshots, parents' },
+  all: { alias: ['a'], group: 'Output', describe: 'snapshots of every kind, not only the user’s' },
+  format: { value: 'plain|json|xml', group: 'Output', describe: 'how to print [plain]' },
+  json: { group: 'Output', describe: 'as --format json' },
+  'pretty-format': { group: 'Output', describe: 'indent json and xml' },
+  'no-progress': { group: 'Output', describe: 'no progress on the terminal' },
+  help: { alias: ['h'], group: 'Output', describe: 'this text' },
+  version: { alias: ['v'], group: 'Output', describe: 'the version', hidden: true },
+
+  'cluster-dir': { value: 'DIR', group: 'Cluster', describe: 'the local pool in this directory' },
+  timeout: { value: 'SECONDS', group: 'Cluster', describe: 'give up connecting after [30]' },
+  conf: { alias: ['c'], value: 'FILE', group: 'Cluster', describe: 'ceph.conf' },
+  cluster: { value: 'NAME', group: 'Cluster', describe: 'name of the Ceph cluster [ceph]' },
+  id: { alias: ['user'], value: 'ID', group: 'Cluster', describe: 'Ceph user, without `client.`' },
+  name: { alias: ['n'], value: 'NAME', group: 'Cluster', describe: 'Ceph user, as client.backup' },
+  'mon-host': { alias: ['m'], value: 'HOSTS', group: 'Cluster', describe: 'addresses of monitors' },
+  keyring: { alias: ['k'], value: 'FILE', group: 'Cluster', describe: 'keyring of the user' },
+} as const satisfies Record<string, OptionSpec>;
+
+export type OptionName = keyof typeof table;
+export const options: Record<OptionName, OptionSpec> = table;
+
+/** Which options go together. */
+export const imageNames = ['pool', 'namespace', 'image'] as const;
+export const snapNames = [...imageNames, 'snap'] as const;
+export const output = ['format', 'json', 'pretty-format'] as const;
+export const cephOptions = ['conf', 'cluster', 'id', 'name', 'mon-host', 'keyring'] as const;
+export const cluster = ['cluster-dir', 'timeout', ...cephOptions] as const;
+export const creation = [
+  'object-size',
+  'order',
+  'image-format',
+  'new-format',
+  'image-feature',
+  'image-shared',
+  'stripe-unit',
+  'stripe-count',
+  'data-pool',
+  'mirror-image-mode',
+  'journal-splay-width',
+  'journal-object-size',
+  'journal-pool',
+] as const;
+
+const byName = new Map<string, OptionName>();
+for (const [name, spec] of Object.entries(options) as [OptionName, OptionSpec][]) {
+  byName.set(name, name);
+  for (const alias of spec.alias ?? []) byName.set(alias, name);
+}
+
+/** The option that `--text` (or `-t`) names; undefined if it is none of ours. */
+export const optionNamed = (text: string): OptionName | undefined => byName.get(text);

@@ -1,0 +1,141 @@
+// One command line from its words to its exit status. Everything from outside is passed in.
+
+import { errnoOf } from '../bytes/errno.ts';
+import { codeOfErrno, exitStatus, RbdeltaError } from '../error.ts';
+import { type Args, readArgs, usage } from './args.ts';
+import type { Command } from './command.ts';
+import { commandOf, commands } from './commands.ts';
+import { Positionals } from './names.ts';
+import { cluster } from './options.ts';
+import { type Progress, silent, terminalProgress } from './progress.ts';
+import type { TextOutput } from './terminal.ts';
+
+export interface Surroundings {
+  env: Readonly<Record<string, string | undefined>>;
+  signal: AbortSignal;
+  stdout: TextOutput;
+  writeError: (text: string) => void;
+  columns: () => number;
+  /** Whether there is somebody to look at progress. */
+  progress: boolean;
+}
+
+/** Resolves to the exit status; prints failures, never rejects with one. */
+export async function run(argv: readonly string[], around: Surroundings): Promise<number> {
+  let progress: Progress = silent;
+  const say = (text: string): void => {
+    progress.clear();
+    around.writeError(text);
+  };
+  try {
+    if (argv.includes('--get-yargs-completions')) {
+      const { printCompletions } = await import('./completion.ts');
+      await printCompletions(argv);
+      return 0;
+    }
+    const args = readArgs(argv);
+    const status = await dispatch(args, around, say, (task) => {
+      if (!around.progress || args.has('no-progress')) return silent;
+      progress = terminalProgress({
+        task,
+        write: around.writeError,
+        columns: around.columns,
+        nowMs: () => performance.now(),
+      });
+      return progress;
+    });
+    await around.stdout.flush();
+    return status;
+  } catch (error) {
+    return fail(error, say);
+  }
+}
+
+async function dispatch(
+  args: Args,
+  around: Surroundings,
+  say: (text: string) => void,
+  progress: (task: string) => Progress,
+): Promise<number> {
+  const words = args.positionals;
+  const asksHelp = words[0] === 'help' || args.has('help');
+  if (words[0] === 'help') words.shift();
+  else if (args.has('version') && words.length === 0) {
+    const { version } = await import('./version.ts');
+    await around.stdout.write(`rbdelta ${version}\n`);
+    return 0;
+  }
+  const found = commandOf(words);
+  if (found === null) {
+    if (words.length > 0 && !isGroup(words)) {
+      throw usage(`unknown command '${words.slice(0, 2).join(' ')}'`, 'rbdelta help lists the commands');
+    }
+    const { overview } = await import('./help.ts');
+    await around.stdout.write(await overview(around.columns(), words[0]));
+    return words.length > 0 && !asksHelp ? exitStatus.usage : 0;
+  }
+  const { command } = await found.entry.load();
+  if (asksHelp) {
+    const { helpOf } = await import('./help.ts');
+    await around.stdout.write(await helpOf(found.entry, command, around.columns()));
+    return 0;
+  }
+  words.splice(0, found.words);
+  check(args, command, found.entry.names[0] ?? '');
+  const positionals = new Positionals(args);
+  const status = await command.run({
+    args,
+    positionals,
+    env: around.env,
+    signal: around.signal,
+    stdout: around.stdout,
+    columns: around.columns(),
+    notice: (text) => say(`rbdelta: ${text}\n`),
+    progress,
+  });
+  return status ?? 0;
+}
+
+/** The first word of several commands, as `snap`. */
+const isGroup = (words: readonly string[]): boolean =>
+  words.length === 1 && commands.some(({ names }) => names[0]?.startsWith(`${words[0]} `));
+
+/** Refuses what the command does not take. */
+function check(args: Args, command: Command, name: string): void {
+  const hint = `rbdelta help ${name}`;
+  for (const option of args.given()) {
+    // Ceph's options may be given to any command, as they may to rbd.
+    if (!command.options.includes(option) && !(cluster as readonly string[]).includes(option)) {
+      throw usage(`unrecognised option '--${option}' of ${name}`, hint);
+    }
+  }
+  const foreign = args.foreign[0];
+  if (foreign !== undefined && !command.options.includes('conf')) throw usage(`unrecognised option '${foreign}'`, hint);
+  const most = command.positionals.at(-1)?.includes('...') ? Number.POSITIVE_INFINITY : command.positionals.length;
+  if (args.positionals.length > most)
+    throw usage(`too many arguments: '${args.positionals[most]}' is one more than ${name} takes`, hint);
+}
+
+/** Prints what went wrong; returns the status. */
+function fail(error: unknown, say: (text: string) => void): number {
+  const known = error instanceof RbdeltaError ? error : fromErrno(error);
+  if (known === null) {
+    say(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    say('rbdelta: this is a bug in rbdelta, please report it with the lines above\n');
+    return exitStatus.bug;
+  }
+  // Nobody listens at the other end of the pipe: that somebody left is no news.
+  if (known.code !== 'brokenPipe') {
+    say(`rbdelta: ${oneLine(known.message)}\n`);
+    if (known.hint !== undefined) say(`hint: ${oneLine(known.hint)}\n`);
+  }
+  return exitStatus[known.code];
+}
+
+/** A failure of the operating system that nobody put into words. */
+function fromErrno(error: unknown): RbdeltaError | null {
+  const errno = errnoOf(error);
+  return errno === null ? null : new RbdeltaError(codeOfErrno(errno), (error as Error).message, { cause: error });
+}
+
+const oneLine = (text: string): string => text.replaceAll(/\s*\n\s*/gu, ' ');
