@@ -2,6 +2,7 @@
 
 import { printable } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
+import { feature } from '../../format/rbd-header.ts';
 import type { Cluster, CreateOptions, Image, Progress, WritableImage } from '../port.ts';
 import { formatSpec, type ImageSpec } from '../spec.ts';
 import { createImage, listImages, listPools, readMetadata, removeImage, writeMetadata } from './admin.ts';
@@ -76,6 +77,12 @@ export class CephCluster implements Cluster {
     const connection = this.#connection;
     const label = printable(formatSpec(spec));
     const location = await find(connection, spec.pool, spec.namespace, spec.image);
+    const { features } = await readInfo(connection, location, null);
+    if (features & feature.nonPrimary) {
+      throw new RbdeltaError('readOnly', `${label} is a mirror that is not primary: only mirroring may write it`, {
+        hint: 'rbd mirror image promote makes it primary; or write to another image',
+      });
+    }
     const pointer = await openPointer(connection, label, 'rbd_open', location.io.pointer, cName(spec.image, 'image'));
     const siblings = this.#open;
     return await adopt(
