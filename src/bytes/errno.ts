@@ -44,6 +44,11 @@ export function interruption(signal: AbortSignal): RbdeltaError {
   return new RbdeltaError('interrupted', 'interrupted', { cause: signal.reason });
 }
 
+/** What to throw for `error`: the interruption, where it is only the signal's own reason that a layer below threw. */
+export function orInterruption(error: unknown, signal: AbortSignal | undefined): unknown {
+  return signal?.aborted && error === signal.reason ? interruption(signal) : error;
+}
+
 /**
  * The promise, or the interruption as soon as the signal is aborted. What the promise stands for goes on: a thread
  * that waits inside read(2) of a pipe cannot be called back. Its memory stays in use; its result is dropped.

@@ -95,6 +95,8 @@ export function chunkSource(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Ar
         if (next.done) ended = true;
         else chunk = next.value;
       }
+      // Not even an empty view of the last chunk: its memory may have gone to a thread.
+      if (chunk.length === 0) return 0;
       const count = Math.min(chunk.length, into.length);
       into.set(chunk.subarray(0, count));
       chunk = chunk.subarray(count);

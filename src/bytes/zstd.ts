@@ -1,14 +1,12 @@
 // zstd on the way out (frames compressed on all cores) and recognised on the way in; never on the main thread.
 
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
-import type { Tinypool } from 'tinypool';
 import { RbdeltaError } from '../error.ts';
 import type { ByteSink } from './sink.ts';
 import { type ByteSource, chunkSource } from './source.ts';
-import { workerFile } from './worker-file.ts';
-import type { CompressedFrame, CompressTask } from './zstd-compress-worker.ts';
-import type { DecompressResult, DecompressStep } from './zstd-decompress-worker.ts';
+import { startThread, ThreadPool } from './thread.ts';
+import type { CompressedFrame, CompressTask } from './zstd-compress-worker.js';
+import type { DecompressResult, DecompressStep } from './zstd-decompress-worker.js';
 
 export const limits = {
   /** zstd's own levels without its "ultra" ones, whose windows a plain `zstd -d` would take 8 times the memory for. */
@@ -33,32 +31,26 @@ export interface ZstdOptions {
 export function zstdSink(inner: ByteSink, options: ZstdOptions = {}): ByteSink {
   const { level = 3, frameBytes = 4 << 20, threads = availableParallelism() } = options;
   checkLevel(level);
-  let pool: Promise<Tinypool> | null = null;
+  const startOne = () => startThread<CompressTask, CompressedFrame>('zstd-compress-worker', import.meta.url);
+  const pool = new ThreadPool(startOne, threads);
   const spare: ArrayBuffer[] = [];
-  let frame: Uint8Array | null = null;
+  let frame: ArrayBuffer | null = null;
   let filled = 0;
   let frames = 0;
   /** What has been handed to the threads and is not yet written, oldest first; the last settles after all. */
   const inFlight: Promise<void>[] = [];
   let last: Promise<void> = Promise.resolve();
 
-  async function compress(task: CompressTask): Promise<CompressedFrame> {
-    pool ??= startPool(threads);
-    return (await pool).run(task, { transferList: [task.input] });
-  }
-
   async function submit(): Promise<void> {
-    frame ??= new Uint8Array(0);
-    const compressed = compress({ input: frame.buffer as ArrayBuffer, length: filled, level });
-    compressed.catch(() => {});
+    const input = frame ?? new ArrayBuffer(0);
+    const compressed = quiet(pool.run({ input, length: filled, level }, [input]));
     const before = last;
     last = before.then(async () => {
       const { input, output } = await compressed;
       spare.push(input);
       await inner.write([new Uint8Array(output)]);
     });
-    last.catch(() => {});
-    inFlight.push(last);
+    inFlight.push(quiet(last));
     frame = null;
     filled = 0;
     frames += 1;
@@ -69,9 +61,9 @@ export function zstdSink(inner: ByteSink, options: ZstdOptions = {}): ByteSink {
     async write(chunks) {
       for (const chunk of chunks) {
         for (let at = 0; at < chunk.length; ) {
-          frame ??= new Uint8Array(spare.pop() ?? new ArrayBuffer(frameBytes));
+          frame ??= spare.pop() ?? new ArrayBuffer(frameBytes);
           const part = chunk.subarray(at, at + frameBytes - filled);
-          frame.set(part, filled);
+          new Uint8Array(frame).set(part, filled);
           filled += part.length;
           at += part.length;
           if (filled === frameBytes) await submit();
@@ -82,11 +74,11 @@ export function zstdSink(inner: ByteSink, options: ZstdOptions = {}): ByteSink {
       // Nothing at all is still one frame: `zstd -d` calls an empty file truncated.
       if (filled > 0 || frames === 0) await submit();
       await last;
-      await (await pool)?.destroy();
+      await pool.stop();
       await inner.finish();
     },
     async abort() {
-      await pool?.then((started) => started.destroy()).catch(() => {});
+      await pool.stop();
       await last.catch(() => {});
       await inner.abort();
     },
@@ -158,7 +150,7 @@ function decompressed(source: ByteSource): ByteSource {
  * output, the thread fills the other; while the thread has one input, the other is read into.
  */
 async function* decompress(source: ByteSource): AsyncGenerator<Uint8Array> {
-  const thread = startThread();
+  const thread = startThread<DecompressStep, DecompressResult>('zstd-decompress-worker', import.meta.url);
   let output = new ArrayBuffer(outputBytes);
   let input = { buffer: new ArrayBuffer(inputBytes), start: 0, end: 0 };
   let position = 0;
@@ -179,7 +171,8 @@ async function* decompress(source: ByteSource): AsyncGenerator<Uint8Array> {
       input = read;
     }
     const { buffer, start, end } = input;
-    const result = await thread.step({ input: buffer, output: into, start, end, windowLog: limits.windowLog });
+    const task = { input: buffer, output: into, start, end, windowLog: limits.windowLog };
+    const result = await thread.run(task, [buffer, into]);
     if (result.failure !== null) throw decompressionFailure(result.failure, position + result.consumed);
     position += result.consumed;
     input = { buffer: result.input, start: start + result.consumed, end };
@@ -219,45 +212,6 @@ function decompressionFailure(failure: string, position: number): RbdeltaError {
     return new RbdeltaError('unsupported', `${where} has a frame that needs a dictionary`, { hint });
   }
   return damaged(`${where} is damaged: ${failure}`);
-}
-
-async function startPool(threads: number): Promise<Tinypool> {
-  const { Tinypool } = await import('tinypool');
-  const { path, execArgv } = workerFile('zstd-compress-worker', import.meta.url);
-  // Threads start one by one as frames wait, and stay until the pool goes.
-  return new Tinypool({ filename: path, execArgv, minThreads: 0, maxThreads: threads, idleTimeout: 0x7fffffff });
-}
-
-interface Thread {
-  /** One at a time. */
-  step(message: DecompressStep): Promise<DecompressResult>;
-  stop(): Promise<void>;
-}
-
-function startThread(): Thread {
-  const { path, execArgv } = workerFile('zstd-decompress-worker', import.meta.url);
-  const worker = new Worker(path, { execArgv });
-  // The failure of a thread that nobody waits for (it was stopped) is no news.
-  worker.on('error', () => {});
-  return {
-    step: (message) =>
-      new Promise((resolve, reject) => {
-        const onMessage = (result: DecompressResult): void => {
-          worker.off('error', onError);
-          resolve(result);
-        };
-        const onError = (error: unknown): void => {
-          worker.off('message', onMessage);
-          reject(error);
-        };
-        worker.once('message', onMessage);
-        worker.once('error', onError);
-        worker.postMessage(message, [message.input, message.output]);
-      }),
-    async stop() {
-      await worker.terminate();
-    },
-  };
 }
 
 /** A rejection is looked at later: until then it is not an unhandled one. */
