@@ -29,8 +29,11 @@ export interface Connection {
   close(): Promise<void>;
 }
 
-/** How long to wait for the monitors, and for an OSD, where neither caller nor configuration says. */
-const defaultTimeoutMs = 30_000;
+/**
+ * How long to wait where neither caller nor configuration says. Monitors answer at once or not at all; an OSD may be
+ * busy with recovery, and a timeout fails a whole backup.
+ */
+const defaultSeconds = { monitors: 30, osd: 120 } as const;
 
 export async function connect(options: CephOptions): Promise<Connection> {
   const native = await loadNative();
@@ -156,14 +159,14 @@ const noMonitors = (): RbdeltaError =>
 
 function defaults(native: Native, rados: Pointer, options: CephOptions): string[] {
   const args: string[] = [];
-  const seconds = String(Math.ceil((options.timeoutMs ?? defaultTimeoutMs) / 1000));
-  for (const [option, unset] of [
-    ['client_mount_timeout', 300],
-    ['rados_mon_op_timeout', 0],
-    ['rados_osd_op_timeout', 0],
+  const given = options.timeoutMs === undefined ? undefined : Math.ceil(options.timeoutMs / 1000);
+  for (const [option, unset, seconds] of [
+    ['client_mount_timeout', 300, defaultSeconds.monitors],
+    ['rados_mon_op_timeout', 0, defaultSeconds.monitors],
+    ['rados_osd_op_timeout', 0, defaultSeconds.osd],
   ] as const) {
     const configured = Number(readSetting(native, rados, option)) !== unset;
-    if (options.timeoutMs !== undefined || !configured) args.push(`--${option}=${seconds}`);
+    if (given !== undefined || !configured) args.push(`--${option}=${given ?? seconds}`);
   }
   if (options.log !== true) args.push('--log_to_stderr=false', '--err_to_stderr=false');
   // Each range is read or written once: a cache would only copy. An acknowledged write is then one that is stored.

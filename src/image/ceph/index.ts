@@ -6,6 +6,7 @@ import { connect } from './connection.ts';
 import type { CephOptions } from './options.ts';
 
 export type { CephCluster } from './cluster.ts';
+export { type CephFacts, type CephVersions, cephVersions, confSearch } from './facts.ts';
 export { type CephFacts, cephVersions, confSearch } from './facts.ts';
 export type { CephOptions } from './options.ts';
 

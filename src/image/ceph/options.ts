@@ -18,7 +18,10 @@ export interface CephOptions {
    * fields above beat them. What neither rbdelta nor Ceph knows is refused as `usage`.
    */
   args?: readonly string[] | undefined;
-  /** After this many ms without an answer of the monitors or of an OSD, calls fail with `timeout`; 0 waits for ever. */
+  /**
+   * After this many ms (in whole seconds) without an answer of the monitors or of an OSD, calls fail with `timeout`; 0
+   * waits for ever. Absent: what the configuration says, else 30 s for the monitors, 2 min for an OSD.
+   */
   timeoutMs?: number | undefined;
   /** Lets librados write its log to stderr, as the configuration says. */
   log?: boolean | undefined;

@@ -90,7 +90,7 @@ describe.skipIf(!onCeph)('a connection', () => {
       `await connectCeph({ cluster: 'nobody' }).catch((error) => console.log(error.code, error.hint));`,
       { CEPH_CONF: '' },
     );
-    expect(`${stdout}`).toMatch(/^unavailable .*--conf/);
+    expect(stdout.toString()).toMatch(/^unavailable .*--conf/);
     expect(stderr).toBe('');
   });
 
@@ -130,6 +130,7 @@ describe.skipIf(!onCeph)('a connection', () => {
   test('doctor learns who we are and what we may do', async () => {
     const cluster = await connectCeph({});
     const facts = await cluster.facts();
+    expect(cluster.defaultPool).toBe('rbd');
     await cluster.close();
     expect(facts).toMatchObject({ entity: 'client.admin', conf: null, caps: { mon: 'allow *', osd: 'allow *' } });
     expect(facts.fsid).toBe((await ceph('fsid')).toString().trim());
