@@ -22,11 +22,6 @@ export class CephCluster implements Cluster {
     this.#connection = connection;
   }
 
-  /** What a spec without a pool means here (`rbd_default_pool`). */
-  get defaultPool(): string {
-    return this.#connection.setting('rbd_default_pool') || 'rbd';
-  }
-
   /** Takes no lock and leaves no trace: read-only, at the snapshot if one is named. */
   async open(spec: ImageSpec): Promise<Image> {
     const connection = this.#connection;

@@ -7,7 +7,6 @@ import type { CephOptions } from './options.ts';
 
 export type { CephCluster } from './cluster.ts';
 export { type CephFacts, type CephVersions, cephVersions, confSearch } from './facts.ts';
-export { type CephFacts, cephVersions, confSearch } from './facts.ts';
 export type { CephOptions } from './options.ts';
 
 /**
