@@ -2,7 +2,7 @@
 
 import { open, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { errnoOf, interruption, ioFailure } from '../bytes/errno.ts';
+import { errnoOf, interruption, ioFailure, orInterruption } from '../bytes/errno.ts';
 import type { ByteSink } from '../bytes/sink.ts';
 import { printable } from '../bytes/text.ts';
 import { type DiffRecord, encodeDiff } from '../format/rbd-diff.ts';
@@ -64,7 +64,7 @@ export async function exportImage(
     await sink.finish();
   } catch (error) {
     await sink.abort();
-    throw error;
+    throw orInterruption(error, options.signal);
   }
 }
 
@@ -126,7 +126,7 @@ async function writeRaw(image: Image, out: RawOut, options: ExportOptions): Prom
     options.onProgress?.(size, size);
   } catch (error) {
     await out.abort();
-    throw error;
+    throw orInterruption(error, options.signal);
   }
 }
 

@@ -1,7 +1,7 @@
 // `import-diff`: apply a diff stream, or a chain of them, to an image. Checked first, applied, undone if it fails.
 
 import type { ByteReader } from '../bytes/reader.ts';
-import { interruption, unlessAborted } from '../bytes/errno.ts';
+import { interruption, orInterruption, unlessAborted } from '../bytes/errno.ts';
 import { printable } from '../bytes/text.ts';
 import { periodBytes, geometryOf } from '../diff/striping.ts';
 import { RbdeltaError } from '../error.ts';
@@ -92,7 +92,8 @@ export async function importDiff(
       more = done.more;
       if (options.dryRun && !plan.skip) dry = { state: stateAfter(plan, state), at: toSnap };
     }
-  } catch (error) {
+  } catch (thrown) {
+    const error = orInterruption(thrown, options.signal);
     throw options.dryRun ? error : withState(error, whatStays(diffs, job.touched));
   }
   return { diffs };
@@ -222,7 +223,7 @@ async function apply(job: Job, stream: DiffStream, plan: ImportPlan): Promise<Do
     }
     return { ...applied, more };
   } catch (error) {
-    throw await undoImport(error, undo);
+    throw await undoImport(orInterruption(error, options.signal), undo);
   }
 }
 

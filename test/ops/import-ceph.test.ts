@@ -103,7 +103,8 @@ describe.skipIf(process.env['RBDELTA_TEST_CEPH'] !== '1')('import and export on 
     ]);
     await rbd(['create', '--size', '1M', `${pool}/${target}`]);
     await apply(target, chain);
-    for (const snap of ['@s1', '@s2', '']) expect(await digest(target, snap), snap).toBe(await digest(source, snap));
+    for (const snap of ['@s1', '@s2', ''])
+      expect([snap, await digest(target, snap)]).toEqual([snap, await digest(source, snap)]);
     expect(await failureOf(apply(target, chain))).toMatchObject({ code: 'exists' });
     await forgetSource();
   });
@@ -230,12 +231,16 @@ describe.skipIf(process.env['RBDELTA_TEST_CEPH'] !== '1')('import and export on 
       }
       if (importer === 'rbd') await rbd(['import', '--no-progress', '--export-format', '2', path, `${pool}/${target}`]);
       else await importImage(cluster, spec(target), readerOf(await readFile(path)));
-      for (const snap of ['@s1', '@s2', '']) expect(await digest(target, snap), snap).toBe(await digest(source, snap));
+      for (const snap of ['@s1', '@s2', ''])
+        expect([snap, await digest(target, snap)]).toEqual([snap, await digest(source, snap)]);
       const infos = await Promise.all([source, target].map((image) => opening(image, (opened) => opened.info())));
-      const [was, is] = infos.map(({ order, stripeUnit, stripeCount, features, snapshots }) => ({
-        ...{ order, stripeUnit, stripeCount, features },
-        snapshots: snapshots.map(({ name, size, protection }) => ({ name, size, protection })),
-      }));
+      const [was, is] = infos.map(({ order, stripeUnit, stripeCount, features, snapshots }) => [
+        order,
+        stripeUnit,
+        stripeCount,
+        features,
+        ...snapshots.map(({ name, size, protection }) => [name, size, protection]),
+      ]);
       expect(is).toEqual(was);
       expect(await cluster.metadata(spec(target))).toEqual(new Map([['owner', 'me']]));
       await forgetSource();

@@ -1,8 +1,12 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ByteReader } from '../../src/bytes/reader.ts';
 import { chunkSource } from '../../src/bytes/source.ts';
-import { importDiff } from '../../src/ops/import-diff.ts';
+import { openFileToWrite } from '../../src/image/file.ts';
+import { type ImportDiffOptions, importDiff } from '../../src/ops/import-diff.ts';
 import {
   contentOf,
   e,
@@ -10,6 +14,7 @@ import {
   failureOf,
   makeWorld,
   p,
+  readerOf,
   runImport,
   s,
   snapshotsOf,
@@ -478,5 +483,62 @@ describe('a dry run', () => {
     expect(await failureOf(runImport(world, 'target', image, chain, { dryRun: true }))).toMatchObject({
       code: 'diverged',
     });
+  });
+});
+
+describe('a file as the target', () => {
+  let dir: string;
+  beforeEach(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'rbdelta-import-file-'));
+  });
+  afterEach(() => rm(dir, { recursive: true }));
+
+  const noSnapshots = (snap: string): Promise<never> => Promise.reject(new Error(`a file has no snapshot ${snap}`));
+  const into = async (path: string, stream: Buffer, options: ImportDiffOptions = {}) => {
+    const image = await openFileToWrite(path);
+    try {
+      return await importDiff(image, noSnapshots, readerOf(stream), options);
+    } finally {
+      await image.close();
+    }
+  };
+
+  it('a full makes a file as long as the image, sparse, without a snapshot, and says so', async () => {
+    const path = join(dir, 'image');
+    const notices: string[] = [];
+    const size = 8 << 20;
+    const stream = v1(t('a'), s(size), w(5, 'data'), z(100, 5 << 20), e);
+    await into(path, stream, { onNotice: (text) => notices.push(text) });
+    const expected = Buffer.alloc(size);
+    expected.write('data', 5);
+    expect((await readFile(path)).equals(expected)).toBe(true);
+    expect((await stat(path)).blocks * 512).toBeLessThan(1 << 20);
+    expect(notices).toEqual(['the target has no snapshots: "a" is not created']);
+  });
+
+  it('an increment needs force, since there is no base to compare with', async () => {
+    const path = join(dir, 'image');
+    await writeFile(path, 'aaaa');
+    const stream = v1(f('a'), t('b'), s(6), w(2, 'bb'), e);
+    expect(await failureOf(into(path, stream))).toMatchObject({ code: 'unsupported' });
+    expect(await readFile(path, 'utf8')).toBe('aaaa');
+    await into(path, stream, { force: true });
+    expect(await readFile(path, 'latin1')).toBe('aabb\0\0');
+  });
+
+  it('a full onto a file that holds data needs overwrite, which clears the rest', async () => {
+    const path = join(dir, 'image');
+    await writeFile(path, 'aaaaaaaa');
+    const stream = v1(t('b'), s(6), w(2, 'bb'), e);
+    expect(await failureOf(into(path, stream))).toMatchObject({ code: 'diverged' });
+    await into(path, stream, { overwrite: true });
+    expect(await readFile(path, 'latin1')).toBe('\0\0bb\0\0');
+  });
+
+  it('a full that breaks off leaves the file as empty as it was', async () => {
+    const path = join(dir, 'image');
+    await writeFile(path, Buffer.alloc(4));
+    expect(await failureOf(into(path, v1(t('b'), s(6), w(2, 'bb'))))).toMatchObject({ code: 'corrupt' });
+    expect(await readFile(path, 'latin1')).toBe('\0\0\0\0');
   });
 });
