@@ -76,7 +76,7 @@ refused = {
     'block checksum': (flip(whole, -1), 'corrupt', 'checksum of its block 0'),
     'second block': (flip(far, 18 + 4096), 'corrupt', 'checksum of its block 1'),
     'more objects than a map may have': (encode([], count=256_000_001), 'tooLarge', '256000000'),
-    'more objects than there are states': (encode(every, count=16), 'corrupt', 'states of 16 objects'),
+    'more objects than there are states': (encode(every, count=16), 'corrupt', 'the footer'),
     'absurd count': (encode(every, count=2 ** 64 - 1), 'tooLarge', 'objects'),
     'too few blocks': (encode(every, footer=struct.pack('<II', crc(whole[4:18]), 0)), 'corrupt', 'footer'),
     'too many blocks': (encode(every, footer=struct.pack('<IIII', crc(whole[4:18]), 2, crc(pack(every)), 0)), 'corrupt', 'footer'),

@@ -45,7 +45,7 @@ refused = {
     'banner cut off': (b'rbd diff v', 'corrupt', 'inside the banner'),
     'unknown tag in v1': (diff(b'?whatever', size=1), 'corrupt', "unknown tag byte 63 ('?') at byte 21"),
     'unknown tag between records': (diff(write(0, b'a'), b'\xff', size=1), 'corrupt', 'unknown tag byte 255 at byte 39'),
-    'v2 record in v1': (diff(write(0, b'a', 2), size=99), 'corrupt', 'past the image size'),
+    'v2 record in v1': (diff(write(0, b'a', 2), size=5), 'corrupt', 'past the image size'),
     'empty start name': (diff(from_snap='', size=1), 'invalid', 'empty name'),
     'start name too long': (diff(from_snap='n' * 4097, size=1), 'invalid', '4097 bytes; 4096 is the most'),
     'end name of 4 GiB': (BANNER[1] + b't' + u32(2 ** 32 - 1) + b'abc', 'invalid', '4294967295 bytes; 4096 is the most'),

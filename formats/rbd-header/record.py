@@ -104,9 +104,10 @@ def main():
         rbd('clone', '--rbd-default-clone-format', '2', f'{P}/parent2@base', child)
     parent2 = rbd_json('info', f'{P}/parent2')
     base2 = rbd_json('snap', 'ls', f'{P}/parent2')[0]['id']
+    # the set is sorted by pool, namespace, id
     children = [{'pool': pool_id, 'imageId': image_id('child2'), 'namespace': ''},
-                {'pool': pool_id, 'imageId': image_id('child2ns', 'ns'), 'namespace': 'ns'},
-                {'pool': pool_id, 'imageId': image_id('flat'), 'namespace': ''}]
+                {'pool': pool_id, 'imageId': image_id('flat'), 'namespace': ''},
+                {'pool': pool_id, 'imageId': image_id('child2ns', 'ns'), 'namespace': 'ns'}]
     link = {'pool': pool_id, 'namespace': '', 'imageId': parent2['id'], 'snapId': base2}
     headers['parent-of-v2-clones'] = header('parent2', snapChildren={str(base2): children})
     headers['v2-clone'] = header('child2', parent={**link, 'overlap': 8 << 20})

@@ -34,6 +34,9 @@ export interface ImageHeader {
 const imageBanner = Buffer.from('rbd image v2\n');
 const diffsBanner = Buffer.from('rbd image diffs v2\n');
 
+/** Whether these first bytes of an input (32 are enough) are those of an image export. */
+export const isImageExport = (start: Uint8Array): boolean => imageBanner.equals(start.subarray(0, imageBanner.length));
+
 const tags = { order: 0x4f, features: 0x54, stripeUnit: 0x55, stripeCount: 0x43, metadata: 0x4d, end: 0x45 } as const;
 
 /**

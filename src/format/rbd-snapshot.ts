@@ -195,7 +195,7 @@ const writeNamespace = (to: StructWriter, owner: SnapshotNamespace): void => {
   });
 };
 
-/** The value of `snap_children_<id>`: the v2 clones of a snapshot, in the order of their encoded bytes' set. */
+/** The value of `snap_children_<id>`: the v2 clones of a snapshot, sorted by pool, namespace, id. */
 export const snapChildrenValue: Codec<ChildSpec[]> = codec(
   'the list of clones of a snapshot',
   (from) =>
