@@ -12,7 +12,7 @@ import { readMap } from './object-maps.ts';
 import { ObjectTable } from './objects.ts';
 import { namespaceNames, poolIdOf, poolNames } from './pools.ts';
 import { filesOf } from './snapset.ts';
-import { isErrno, type Store } from './store.ts';
+import { isErrno, keysIn, type Store } from './store.ts';
 
 /** A RADOS object as `rados ls` and `rados stat` tell it. */
 export interface StoredObject {
@@ -28,13 +28,13 @@ export async function listObjects(store: Store, poolId: number): Promise<StoredO
   const add = (namespace: string, name: string, bytes: number) =>
     found.set(`${namespace}\0${name}`, { namespace, name, bytes });
   const range = { start: poolKey(poolId), end: poolKey(poolId + 1) };
-  for (const key of store.omap.getKeys(range)) add(...objectOfKey(key), 0);
-  for (const { key, value } of store.content.getRange(range)) add(...objectOfKey(key), value.length);
-  for (const key of store.maps.getKeys(range)) {
+  for (const key of keysIn(store.omap, range)) add(...objectOfKey(key), 0);
+  for (const { key, value } of store.content.getRange({ ...range })) add(...objectOfKey(key), value.length);
+  for (const key of keysIn(store.maps, range)) {
     const [namespace, name] = objectOfKey(key);
     // a map has several keys; its count comes first
     if (!found.has(`${namespace}\0${name}`)) {
-      add(namespace, name, readMap(store, Buffer.from(key).subarray(0, key.length - 4))?.length ?? 0);
+      add(namespace, name, readMap(store, key.subarray(0, key.length - 4))?.length ?? 0);
     }
   }
   for (const image of allImages(store)) {

@@ -147,7 +147,7 @@ export function within(prefix: Uint8Array): Range {
 
 /** Keys in a range, as copies: what is iterated must not change meanwhile. */
 export const keysIn = (table: KeyRange, range: Range): Buffer[] =>
-  Array.from(table.getKeys(range), (key) => Buffer.from(key));
+  Array.from(table.getKeys({ ...range }), (key) => Buffer.from(key));
 
 /** In a transaction. */
 export function removeRange(table: KeyRange & { remove(key: Uint8Array): unknown }, range: Range): void {

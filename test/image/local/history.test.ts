@@ -13,7 +13,7 @@ import { Bytes, perform, steps } from './history.ts';
 
 const KiB = 1024;
 const objectBytes = 4 * KiB;
-const most = 24 * objectBytes;
+const most = 8 * objectBytes;
 
 const shapes: Record<string, Omit<CreateOptions, 'size'>> = {
   plain: { order: 12 },
@@ -62,7 +62,7 @@ for (const [shape, options] of Object.entries(shapes)) {
         expect(await pool.sweep(), 'a file is left that nothing names').toEqual({ files: 0, bytes: 0 });
         await removeWhole(at);
       }),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
   });
 }

@@ -30,12 +30,12 @@ export function steps(most: number, objectBytes: number): fc.Arbitrary<Step[]> {
     },
     { weight: 5, arbitrary: fc.record({ do: fc.constant('zero' as const), at, bytes }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constant('resize' as const), size: at }) },
-    { weight: 4, arbitrary: fc.constant({ do: 'snapshot' as const }) },
-    { weight: 2, arbitrary: fc.record({ do: fc.constant('remove' as const), which: fc.nat(100) }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('rollback' as const), which: fc.nat(100) }) },
+    { weight: 5, arbitrary: fc.constant({ do: 'snapshot' as const }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('remove' as const), which: fc.nat(100) }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('rollback' as const), which: fc.nat(100) }) },
     { weight: 1, arbitrary: fc.constant({ do: 'reopen' as const }) },
   );
-  return fc.array(step, { minLength: 1, maxLength: 40 });
+  return fc.array(step, { minLength: 1, maxLength: 60 });
 }
 
 /** What the image must be: the head, and by name (oldest first) its snapshots. */
