@@ -1,0 +1,123 @@
+// The S3 client: found and configured as every AWS tool is, and its failures as failures of rbdelta.
+
+import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
+import { errnoOf } from '../bytes/errno.ts';
+import { printable } from '../bytes/text.ts';
+import { RbdeltaError } from '../error.ts';
+
+/** Whatever is absent comes from where the AWS SDK looks: AWS_* variables, profiles, the instance's role. */
+export interface S3Options {
+  endpoint?: string;
+  region?: string;
+  profile?: string;
+  /** How often a request is tried in all; 5 if absent. Waits in between grow, by the SDK's standard strategy. */
+  attempts?: number;
+}
+
+/** A client with what is needed to send and to name what it talks to. */
+export interface S3Connection {
+  client: S3Client;
+  /** The SDK, loaded when S3 is first used: it takes longer to load than most commands take. */
+  sdk: typeof import('@aws-sdk/client-s3');
+  /** For messages: the endpoint's URL, or AWS. */
+  endpoint: string;
+}
+
+/** What a key is written as, `s3://bucket/key`. */
+export interface S3Location {
+  bucket: string;
+  key: string;
+}
+
+export async function connectS3(options: S3Options = {}): Promise<S3Connection> {
+  const sdk = await import('@aws-sdk/client-s3');
+  const { attempts = 5, endpoint, region, profile } = options;
+  const given: S3ClientConfig = {
+    maxAttempts: attempts,
+    retryMode: 'standard',
+    // The defaults send checksums in a way that radosgw before 18 and others refuse or, worse, store.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    // A peer that is silent for a minute is gone.
+    requestHandler: { connectionTimeout: 10_000, socketTimeout: 60_000 },
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(region === undefined ? {} : { region }),
+    ...(profile === undefined ? {} : { profile }),
+  };
+  const aws = new sdk.S3Client(given);
+  const found = endpoint ?? (await aws.config.serviceConfiguredEndpoint?.());
+  if (found === undefined || /\.amazonaws\.com(\.cn)?\/?$/.test(found)) return { client: aws, sdk, endpoint: 'AWS' };
+  // Servers other than AWS seldom have a DNS name for each bucket, and seldom care for the region.
+  const ownRegion = await aws.config.region().catch(() => 'us-east-1');
+  aws.destroy();
+  const client = new sdk.S3Client({ ...given, endpoint: found, region: ownRegion, forcePathStyle: true });
+  return { client, sdk, endpoint: found };
+}
+
+/** `s3://bucket/key`; anything else is refused as `usage`. The key is taken as it is, nothing in it is decoded. */
+export function parseS3Url(url: string): S3Location {
+  const [, bucket, key] = /^s3:\/\/([^/]*)\/?(.*)$/s.exec(url) ?? [];
+  const refuse = (reason: string): RbdeltaError =>
+    new RbdeltaError('usage', `"${printable(url)}" ${reason}`, { hint: 'write it as s3://bucket/key' });
+  if (bucket === undefined || key === undefined) throw refuse('is not the address of an S3 object');
+  if (bucket === '') throw refuse('names no bucket');
+  if (key === '' || key.endsWith('/')) throw refuse('names no object');
+  if (Buffer.byteLength(key) > 1024) throw refuse('has a key of more than 1024 bytes');
+  return { bucket, key };
+}
+
+/** How messages name an object. */
+export const nameOf = ({ bucket, key }: S3Location, { endpoint }: S3Connection): string =>
+  `s3://${printable(bucket)}/${printable(key)} at ${endpoint}`;
+
+/**
+ * The failure of a request as a failure of rbdelta. `task` says what could not be done, `nameOf` included. What did not
+ * come from the SDK or the network (a bug) comes back as it is.
+ */
+export function s3Failure(error: unknown, task: string): unknown {
+  if (error instanceof RbdeltaError || !(error instanceof Error)) return error;
+  const fail = (code: RbdeltaError['code'], reason: string, hint?: string): RbdeltaError =>
+    new RbdeltaError(code, `${task}: ${reason}`, { cause: error, ...(hint === undefined ? {} : { hint }) });
+  const status = statusOf(error);
+  const said = `${error.name}${error.message && error.message !== error.name ? ` (${printable(error.message)})` : ''}`;
+
+  if (error.name === 'NoSuchBucket') return fail('notFound', 'the bucket does not exist');
+  if (error.name === 'NoSuchUpload') return fail('io', 'the server no longer knows this upload');
+  if (error.name === 'CredentialsProviderError') {
+    return fail(
+      'permission',
+      'no credentials found',
+      'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE',
+    );
+  }
+  if (error.name === 'RequestTimeTooSkewed') return fail('permission', 'the clocks here and there differ too much');
+  if (error.message === 'Region is missing') return fail('usage', 'no region is configured', 'set AWS_REGION');
+  if (error.name === 'InvalidBucketName') return fail('usage', 'this is not a valid name of a bucket');
+  if (status === 404) return fail('notFound', 'it does not exist');
+  if (status === 401 || status === 403) {
+    return fail('permission', `the server refuses: ${said}`, 'check the credentials and what they are allowed to do');
+  }
+  if (status === 412) return fail('exists', 'it exists already');
+  if (status === 429 || status === 503) return fail('unavailable', `the server is busy: ${said}`, 'try again later');
+  if (status === 507 || error.name === 'QuotaExceeded') return fail('noSpace', 'no space left on the server');
+
+  const errno = errnoOf(error) ?? errnoOf(error.cause);
+  if (error.name === 'TimeoutError' || errno === 'ETIMEDOUT') {
+    return fail('timeout', 'the server does not answer in time', 'check AWS_ENDPOINT_URL and the network');
+  }
+  if (errno !== null && unreachable.has(errno)) {
+    return fail('unavailable', `the server cannot be reached: ${errno}`, 'check AWS_ENDPOINT_URL and the network');
+  }
+  if (errno !== null) return fail('io', `the connection broke: ${errno}`, 'try again');
+  if (status !== null) return fail('io', `the server answers ${status} ${said}`);
+  if (/certificate|TLS|SSL/i.test(error.message)) return fail('unavailable', `no secure connection: ${error.message}`);
+  return error;
+}
+
+const unreachable = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH']);
+
+/** The HTTP status that an error of the SDK carries; null where no answer came. */
+export function statusOf(error: unknown): number | null {
+  const metadata = (error as { $metadata?: { httpStatusCode?: number } } | null)?.$metadata;
+  return metadata?.httpStatusCode ?? null;
+}

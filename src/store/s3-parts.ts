@@ -1,0 +1,31 @@
+// How an object is cut into the parts of a multipart upload, of which there may be 10,000.
+
+const MiB = 1024 * 1024;
+
+/** What S3 allows, in bytes where it says so. */
+export const limits = { parts: 10_000, partBytes: 5 * 1024 * MiB, objectBytes: 5 * 1024 * 1024 * MiB } as const;
+
+/** What is held in memory for an upload, in bytes, as long as one part is not more. */
+export const memoryBytes = 64 * MiB;
+
+const smallestPartBytes = 8 * MiB;
+
+/** Parts of a kind before the next kind, and how much larger that is: 8 MiB at first, 5 TiB in 10,000 parts. */
+const growth = { every: 100, factor: 1.062 } as const;
+
+/**
+ * Bytes of part `index` (from 0). With a known upper bound of the object all parts are alike, as some servers demand,
+ * and large enough for the bound. Without one they grow, so that memory follows what was really written.
+ */
+export function partBytes(index: number, maxBytes: number | null): number {
+  const wanted =
+    maxBytes === null
+      ? smallestPartBytes * growth.factor ** Math.floor(index / growth.every)
+      : Math.max(smallestPartBytes, maxBytes / (limits.parts - 1));
+  return Math.min(Math.ceil(wanted / MiB) * MiB, limits.partBytes);
+}
+
+/** How many parts of this size may be on their way while one more is filled: a few, as memory allows. */
+export function partsAtOnce(bytes: number): number {
+  return Math.max(0, Math.min(4, Math.floor(memoryBytes / bytes) - 1));
+}
