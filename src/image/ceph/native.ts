@@ -16,8 +16,6 @@ export interface Native {
   callAsync(name: FunctionName, ...args: unknown[]): Promise<number>;
   /** Calls a function that returns or fills in one pointer: pass `[null]` as `out` for the second kind. */
   pointer(name: FunctionName, ...args: unknown[]): Pointer;
-  /** Whether this version of the library has the function. */
-  has(name: FunctionName): boolean;
   /** A copy of `length` bytes at an address. */
   bytesAt(address: Pointer, length: number): Buffer;
   /** A copy of the C string at an address, without its NUL; empty for a null pointer. */
@@ -131,14 +129,6 @@ async function load(): Promise<Native> {
       }
     },
     pointer: (name, ...args) => find(name)(...args) as Pointer,
-    has: (name) => {
-      try {
-        find(name);
-        return true;
-      } catch {
-        return false;
-      }
-    },
     bytesAt: (address, length) => {
       const copy = Buffer.allocUnsafeSlow(length);
       if (length > 0) find('memcpy')(copy, address, length);
