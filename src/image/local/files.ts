@@ -1,6 +1,6 @@
 // The files with the bytes of an image's data objects: a bounded set of open ones, and which of them are not yet durable.
 
-import { constants, close, fdatasync, fstat, ftruncate, open, read, write } from 'node:fs';
+import { constants, close, fdatasync, ftruncate, open, read, write } from 'node:fs';
 import { copyFile, mkdir, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
@@ -11,12 +11,11 @@ const calls = {
   open: promisify(open),
   close: promisify(close),
   fdatasync: promisify(fdatasync),
-  fstat: promisify(fstat),
   ftruncate: promisify(ftruncate),
 };
 
 /** How many files of an image stay open. */
-const openFiles = 64;
+const openFiles = 256;
 /** How many files are made durable at once. */
 const syncs = 8;
 /** Objects in one directory. */
@@ -82,11 +81,7 @@ export class ObjectFiles {
 
   /** Bytes of the file; 0 when there is none. */
   async size(path: string): Promise<number> {
-    let size = 0;
-    await this.#with(path, async (fd) => {
-      size = (await calls.fstat(fd)).size;
-    });
-    return size;
+    return bytesOf(path);
   }
 
   async truncate(path: string, size: number): Promise<void> {
@@ -218,9 +213,14 @@ export class ObjectFiles {
 /** Removes the whole directory of an image. */
 export const removeDirectory = (path: string): Promise<void> => rm(path, { recursive: true, force: true });
 
-/** Bytes that a file takes on the disk; 0 when there is none. */
+/** Bytes of a file; 0 when there is none. */
 export async function bytesOf(path: string): Promise<number> {
-  return (await stat(path).catch(() => null))?.size ?? 0;
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return 0;
+    throw asFailure(error, path);
+  }
 }
 
 const readAt = (fd: number, into: Uint8Array, at: number, position: number): Promise<number> =>

@@ -10,8 +10,11 @@ import { imageDirectory, ObjectFiles } from './files.ts';
 import { findImage, findSnapshot, headSize, type ImageRef, imageInfo, loadHeader } from './header.ts';
 import { mapKey, readMap } from './object-maps.ts';
 import { imageExtents, ObjectTable, objectBytesBefore, objectsOf, piecesOf } from './objects.ts';
-import { changedBetween, type Ranges, versionAt } from './snapset.ts';
+import { changedBetween, intersect, isUnchanged, needsHeadSize, type Ranges, versionAt } from './snapset.ts';
 import type { Store } from './store.ts';
+
+/** How many files are asked for their size at once. */
+const sizesAtOnce = 64;
 
 /** What the functions of an open image share. */
 export interface OpenImage {
@@ -111,24 +114,34 @@ async function changedInRange(
   emit: (offset: number, length: number, exists: boolean) => void,
 ): Promise<void> {
   const { objects, files, snapId } = opened;
+  const changed = [...objects.range(...objectsOf(geometry, range))].filter(
+    ([, object]) => !isUnchanged(object, from, snapId),
+  );
   let found: Found[] = [];
   let period = -1;
-  const [first, end] = objectsOf(geometry, range);
-  for (const [objectNo, object] of objects.range(first, end)) {
-    if (Math.floor(objectNo / geometry.stripeCount) !== period) {
-      emitSorted(found, emit);
-      found = [];
-      period = Math.floor(objectNo / geometry.stripeCount);
-    }
-    const headBytes = object.head === null ? 0 : await files.size(files.path(objectNo, object.head));
-    const changed = changedBetween(object, from, snapId, headBytes);
-    const inRange = [
-      objectBytesBefore(geometry, objectNo, range.offset),
-      objectBytesBefore(geometry, objectNo, range.offset + range.length),
-    ] as const;
-    for (const exists of [true, false]) {
-      const ranges = clip(exists ? changed.data : changed.zero, ...inRange);
-      for (const extent of imageExtents(geometry, objectNo, ranges)) found.push({ ...extent, exists });
+  for (let start = 0; start < changed.length; start += sizesAtOnce) {
+    const some = changed.slice(start, start + sizesAtOnce);
+    const sizes = await Promise.all(
+      some.map(async ([no, object]) =>
+        object.head !== null && needsHeadSize(object, snapId) ? files.size(files.path(no, object.head)) : 0,
+      ),
+    );
+    for (const [i, [objectNo, object]] of some.entries()) {
+      if (Math.floor(objectNo / geometry.stripeCount) !== period) {
+        emitSorted(found, emit);
+        found = [];
+        period = Math.floor(objectNo / geometry.stripeCount);
+      }
+      const { data, zero } = changedBetween(object, from, snapId, sizes[i] ?? 0);
+      const first = objectBytesBefore(geometry, objectNo, range.offset);
+      const end = objectBytesBefore(geometry, objectNo, range.offset + range.length);
+      const add = (ranges: Ranges, exists: boolean) => {
+        for (const extent of imageExtents(geometry, objectNo, intersect(ranges, [first, end - first]))) {
+          found.push({ ...extent, exists });
+        }
+      };
+      add(data, true);
+      add(zero, false);
     }
   }
   emitSorted(found, emit);
@@ -150,14 +163,4 @@ function emitSorted(found: Found[], emit: (offset: number, length: number, exist
     last = extent;
   }
   if (last !== null) emit(last.offset, last.length, last.exists);
-}
-
-function clip(ranges: Ranges, start: number, end: number): Ranges {
-  const clipped: Ranges = [];
-  for (let i = 0; i < ranges.length; i += 2) {
-    const from = Math.max(start, ranges[i]!);
-    const to = Math.min(end, ranges[i]! + ranges[i + 1]!);
-    if (from < to) clipped.push(from, to - from);
-  }
-  return clipped;
 }

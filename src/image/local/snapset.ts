@@ -144,6 +144,18 @@ export function changedBetween(
   };
 }
 
+/** Whether one content serves both ids, so that nothing can have changed; what `changedBetween` need not be asked. */
+export function isUnchanged(object: DataObject, from: number, to: number | null): boolean {
+  if (from === 0) return false;
+  const serving = (snap: number | null) =>
+    snap === null || snap > object.seq ? object : object.clones.find((clone) => clone.snaps.includes(snap));
+  return serving(from) === serving(to);
+}
+
+/** Whether the head's size matters to what changed up to `to`. */
+export const needsHeadSize = (object: DataObject, to: number | null): boolean =>
+  object.head !== null && (to === null || to > object.seq);
+
 const snapsSince = (object: DataObject, context: SnapContext): boolean => (context.snaps.at(-1) ?? 0) > object.seq;
 
 function touches(ranges: Ranges, others: Ranges): boolean {

@@ -95,6 +95,8 @@ export async function openStore(dir: string): Promise<Store> {
   } catch (cause) {
     throw new RbdeltaError('io', `the local pool in ${dir} does not open: ${String(cause)}`, { cause });
   }
+  // readers that were killed would keep old pages from being used again
+  root.readerCheck();
   const table = (name: string): Bytes => root.openDB<Buffer, Uint8Array>({ name, ...binary });
   return {
     dir,

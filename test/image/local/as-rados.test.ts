@@ -18,9 +18,9 @@ import { type Applied, Bytes, perform, steps } from './history.ts';
 const KiB = 1024;
 const objectBytes = 16 * KiB;
 const most = 10 * objectBytes;
-const name = `h8-local-${process.pid}`;
 const realPool = 'volumes';
-const at = { pool: realPool, namespace: '', image: name, snap: null };
+let name: string;
+let at: { pool: string; namespace: string; image: string; snap: null };
 
 /** In the order of a clone list; `snaps` by name, since ids are not the same in both. */
 interface Listed {
@@ -59,7 +59,7 @@ describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('beside a real Ceph', () => {
     { do: 'write', at: 3 * objectBytes, bytes: 100, value: 4 },
     { do: 'remove', name: 's2' },
   ];
-  const anyHistories = fc.sample(steps(most, objectBytes), { numRuns: 3, seed: 16 }).map((history) => {
+  const anyHistories = fc.sample(steps(most, objectBytes), { numRuns: 2, seed: 16 }).map((history) => {
     const model = new Bytes(most);
     return history.flatMap((step) => (step.do === 'reopen' ? [] : (model.apply(step) ?? [])));
   });
@@ -68,6 +68,9 @@ describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('beside a real Ceph', () => {
   for (const [shape, options] of Object.entries(shapes)) {
     for (const [index, history] of [fixed, ...anyHistories].entries()) {
       test(`an image (${shape}) has the same header, maps and clones after history ${index}`, async () => {
+        expect.hasAssertions();
+        name = `rbdelta-local-${process.pid}-${shape}-${index}`;
+        at = { pool: realPool, namespace: '', image: name, snap: null };
         await rbd('create', name, '--size', `${most}B`, '--object-size', `${objectBytes}B`, ...optionsOf(options));
         try {
           await pool.create(at, { size: most, order: 14, ...options });
@@ -78,8 +81,12 @@ describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('beside a real Ceph', () => {
             await performReal(step);
           }
           await compareHeaders();
-          if (!history.some((step) => step.do === 'rollback')) await compareMaps();
-          await compareClones();
+          // a rollback: RBD gives the head the snapshot's map, which hides what changed between that snapshot and the
+          // newest one from fast-diff; and RADOS clones objects that it rolls back to what they are
+          if (!history.some((step) => step.do === 'rollback')) {
+            await compareMaps();
+            await compareClones();
+          }
           await compareDiffs(image);
           for (const { name: snap } of (await image.info()).snapshots) await image.removeSnapshot(snap);
           await image.close();
