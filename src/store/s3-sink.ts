@@ -50,6 +50,9 @@ interface Part {
 /** Kept with the object, so that after a lost answer we can tell whether the object that is there is ours. */
 const uploadIdKey = 'rbdelta-upload';
 
+/** How long cleaning up may take: somebody may be waiting for an interrupted command to end. */
+const abortMs = 15_000;
+
 class Upload {
   readonly #connection: S3Connection;
   readonly #target: { Bucket: string; Key: string };
@@ -80,15 +83,16 @@ class Upload {
   /** Before the first byte is made: the bucket is there, the key is not. */
   async checkTarget(): Promise<void> {
     if ((await this.#head()) !== null) throw this.#exists();
+    // HEAD does not say why it is refused or what is missing; this does.
     const { client, sdk } = this.#connection;
-    await this.#call((abort) => client.send(new sdk.HeadBucketCommand({ Bucket: this.#target.Bucket }), abort)).catch(
-      (error: unknown) => {
-        // Who may only write may not ask, and learns of a missing bucket later.
-        if (error instanceof RbdeltaError && error.code === 'permission') return;
-        if (!(error instanceof RbdeltaError) || error.code !== 'notFound') throw error;
-        throw new RbdeltaError('notFound', `cannot write ${this.#name}: the bucket does not exist`, { cause: error });
-      },
-    );
+    const { Bucket, Key } = this.#target;
+    try {
+      const ask = new sdk.ListObjectsV2Command({ Bucket, Prefix: Key, MaxKeys: 1 });
+      await this.#call((abort) => client.send(ask, abort));
+    } catch (error) {
+      // Who may only write may not list.
+      if (!(error instanceof RbdeltaError && (error.cause as Error | undefined)?.name === 'AccessDenied')) throw error;
+    }
   }
 
   async write(chunks: readonly Uint8Array[]): Promise<void> {
@@ -116,15 +120,24 @@ class Upload {
   async abort(): Promise<void> {
     if (this.#settled) return;
     this.#settled = true;
-    // A part that arrives after the abort would stay.
     await Promise.allSettled(this.#sending);
-    const { client, sdk } = this.#connection;
-    if (this.#uploadId !== null) {
-      await client
-        .send(new sdk.AbortMultipartUploadCommand({ ...this.#target, UploadId: this.#uploadId }))
-        .catch(() => {});
-    }
+    const { client } = this.#connection;
+    if (this.#uploadId !== null) await this.#forget(this.#uploadId).catch(() => {});
     client.destroy();
+  }
+
+  /** A part that was on its way when the upload was aborted can outlive it: look, and abort again. */
+  async #forget(uploadId: string): Promise<void> {
+    const { client, sdk } = this.#connection;
+    const upload = { ...this.#target, UploadId: uploadId };
+    const options = { abortSignal: AbortSignal.timeout(abortMs) };
+    for (let left = true; left; ) {
+      await client.send(new sdk.AbortMultipartUploadCommand(upload), options);
+      left = await client.send(new sdk.ListPartsCommand(upload), options).then(
+        () => true,
+        () => false,
+      );
+    }
   }
 
   #freshBuffer(): Buffer {

@@ -149,8 +149,10 @@ class StoredObject {
   }
 
   #failure(error: unknown, position: number): unknown {
-    if (!(error instanceof BodyCut)) return s3Failure(error, this.#task);
-    return new RbdeltaError('io', `${this.#task}: the connection breaks at byte ${position}, again and again`);
+    if (error instanceof RbdeltaError) return error;
+    const hint = 'check the network, and try again';
+    const message = `${this.#task}: the connection breaks at byte ${position}, again and again`;
+    return new RbdeltaError('io', message, { hint, cause: error });
   }
 
   #replaced(cause: unknown): RbdeltaError {
