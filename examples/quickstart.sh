@@ -36,6 +36,8 @@ mkfs.ext4 -q -F -d files -L vm-1 -E lazy_itable_init=0,hash_seed=11111111-2222-3
 say "$(find files -type f | wc -l) files, $(du -sh --apparent-size files | cut -f1)"
 
 step '2. It becomes the image volumes/vm-1 of a local pool: a directory that works as Ceph RBD does'
+try rbdelta pool create volumes
+try rbdelta pool create backups
 try rbdelta import --no-progress disk.raw volumes/vm-1
 try rbdelta snap create volumes/vm-1@monday
 try rbdelta info volumes/vm-1
@@ -49,8 +51,8 @@ say "the stream: $(size monday.diff), of a disk of 128M: only what was ever writ
 step '4. The guest works: a file more, a file less, one row of the database changed'
 cp disk.raw before.raw
 echo 'three dollars' > note
-debugfs -w -R 'write note note' disk.raw 2> /dev/null
-debugfs -w -R 'rm old-log' disk.raw 2> /dev/null
+debugfs -w -R 'write note note' disk.raw > /dev/null 2>&1
+debugfs -w -R 'rm old-log' disk.raw > /dev/null 2>&1
 block=$(debugfs -R 'bmap database 700' disk.raw 2> /dev/null | tail -1)
 bytes=$(dumpe2fs -h disk.raw 2> /dev/null | sed -n 's/^Block size: *//p')
 printf 'one row' | dd of=disk.raw bs="$bytes" seek="$block" conv=notrunc status=none

@@ -124,11 +124,7 @@ export const histories: History[] = [
       await writer.write(image, 13 * MiB + 1, noise(83, 1)); //               where the parent has a hole
       await writer.createSnapshot(image, 's2');
     },
-    async unmake(writer, image) {
-      await writer.unprotectSnapshot(`${image}-parent`, 'base');
-      await writer.removeSnapshot(`${image}-parent`, 'base');
-      await writer.remove(`${image}-parent`);
-    },
+    unmake: (writer, image) => forget(writer, { image: `${image}-parent` }),
   },
   {
     name: 'no object map',
@@ -160,7 +156,10 @@ export const histories: History[] = [
 /** Removes the image, its snapshots, and what else its history made; silent about what is not there. */
 export async function forget(writer: RbdWriter, history: Pick<History, 'image' | 'unmake'>): Promise<void> {
   const snapshots = await writer.snapshots(history.image).catch(() => []);
-  for (const { name } of snapshots) await writer.removeSnapshot(history.image, name);
+  for (const { name } of snapshots) {
+    await writer.unprotectSnapshot(history.image, name).catch(() => undefined);
+    await writer.removeSnapshot(history.image, name);
+  }
   await writer.remove(history.image).catch(() => undefined);
   await history.unmake?.(writer, history.image).catch(() => undefined);
 }

@@ -1,8 +1,9 @@
 // Diffs that go to real S3 (radosgw) and come back: bytes, refusals, and nothing left behind.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CreateBucketCommand, ListMultipartUploadsCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
-import { digestOf, rbdelta, run } from '../kit/command.ts';
+import { digestOf, rbdelta, rbdeltaProgram, start } from '../kit/command.ts';
 import { noise } from '../kit/noise.ts';
 import { RbdWriter } from '../kit/rbd-writer.ts';
 import { forget, MiB } from './histories.ts';
@@ -86,9 +87,10 @@ describe.skipIf(!on)('s3:// paths', () => {
   test('an export that is interrupted leaves no object and no half upload behind', async () => {
     const before = await keys();
     const args = ['export-diff', '--no-progress', '--max-rate', '6M', `volumes/${image}@s1`, `s3://${bucket}/cut`];
-    const script = `"$@" & sleep 2.5; kill -INT $!; wait $!`;
-    const program = [process.execPath, `${process.cwd()}/dist/cli/main.js`];
-    const { status } = await run('bash', ['-c', script, 'bash', ...program, ...args]);
+    const exporting = start(process.execPath, [rbdeltaProgram, ...args]);
+    while ((await unfinished()) === 0 && exporting.child.exitCode === null) await sleep(50);
+    exporting.child.kill('SIGINT');
+    const { status } = await exporting.result;
     expect(status).toBe(130);
     expect(await keys()).toEqual(before);
     expect(await unfinished()).toBe(0);

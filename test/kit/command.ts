@@ -16,7 +16,6 @@ export interface CommandOptions {
   stdin?: Uint8Array;
   env?: Record<string, string | undefined>;
   cwd?: string;
-  signal?: AbortSignal;
 }
 
 export const rbdeltaProgram = `${process.cwd()}/dist/cli/main.js`;
@@ -32,19 +31,32 @@ const ended = async (child: ChildProcess): Promise<{ status: number | null; sign
   return { status, signal };
 };
 
-/** Runs to the end, whatever the status. */
-export async function run(program: string, args: string[], options: CommandOptions = {}): Promise<CommandResult> {
+export interface Started {
+  child: ChildProcess;
+  result: Promise<CommandResult>;
+}
+
+export function start(program: string, args: string[], options: CommandOptions = {}): Started {
   const child = spawn(program, args, {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },
     ...(options.cwd !== undefined && { cwd: options.cwd }),
-    ...(options.signal !== undefined && { signal: options.signal }),
   });
   child.stdin.on('error', () => undefined); // a program may end without reading its input
   child.stdin.end(options.stdin);
-  const [end, stdout, stderr] = await Promise.all([ended(child), collect(child.stdout), collect(child.stderr)]);
-  return { ...end, stdout, stderr: stderr.toString() };
+  const result = Promise.all([ended(child), collect(child.stdout), collect(child.stderr)]).then(
+    ([end, stdout, stderr]) => ({
+      ...end,
+      stdout,
+      stderr: stderr.toString(),
+    }),
+  );
+  return { child, result };
 }
+
+/** Runs to the end, whatever the status. */
+export const run = (program: string, args: string[], options: CommandOptions = {}): Promise<CommandResult> =>
+  start(program, args, options).result;
 
 /** Runs to the end, which must be good; resolves to stdout. */
 export async function succeed(program: string, args: string[], options: CommandOptions = {}): Promise<Buffer> {

@@ -40,7 +40,7 @@ export async function playRounds(history: RandomHistory, pair: Pair, rounds: num
   const check = (what: string, found: Buffer | null, expected: Buffer | undefined): void => {
     const difference = found === null ? null : firstDifference(found, expected ?? Buffer.alloc(0));
     if (difference === null) return;
-    const past = history.log.slice(-40).join('\n');
+    const past = history.log.slice(-400).join('\n');
     throw new Error(`${name}, RBDELTA_TEST_SEED=${seed}, round ${round}: ${what}: ${difference}\n${past}`);
   };
 
@@ -68,6 +68,7 @@ export async function playRounds(history: RandomHistory, pair: Pair, rounds: num
     const from = [null, ...names.slice(0, names.indexOf(to) + 1)][history.pick(0, names.indexOf(to) + 1)] ?? null;
     const before = from === null ? Buffer.alloc(0) : (snapshots.get(from) ?? Buffer.alloc(0));
     await using(pair.openSource(to), async (image) => {
+      check(`reading @${to}`, await whole(image), snapshots.get(to));
       check(`${from} -> ${to}`, await applied(before, await streamOf(image, from)), snapshots.get(to));
       const coarse = await streamOf(image, from, true);
       check(`${from} -> ${to}, whole objects`, await applied(before, coarse), snapshots.get(to));
