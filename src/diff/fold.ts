@@ -64,6 +64,13 @@ export class ObjectFold {
     }
   }
 
+  /** Objects [first, end) count as changed, whatever the maps say. */
+  markChanged(first: number, end: number): void {
+    for (let object = first; object < Math.min(end, this.count); object++) {
+      this.#bytes[object >> 2] = this.#bytes[object >> 2]! | (2 << (6 - 2 * (object & 3)));
+    }
+  }
+
   /** Whether the object exists in the version folded last. */
   exists(object: number): boolean {
     return (((this.#bytes[object >> 2] ?? 0) >> (6 - 2 * (object & 3))) & 1) === 1;

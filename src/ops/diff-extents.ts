@@ -62,8 +62,9 @@ export async function* extentLists(
 ): AsyncGenerator<FoundExtents, void, undefined> {
   yield* mapOrdered(workOf(image, plan, options.zerosExactly), calls, async ({ ask, extent }) => {
     plan.signal?.throwIfAborted();
-    const extents = ask ? await askFor(image, plan, extent) : new ExtentList();
-    if (!ask) extents.push(extent.offset, extent.length, extent.kind);
+    const { offset, length } = extent;
+    const extents = ask ? await askFor(image, plan, { offset, length }) : new ExtentList();
+    if (!ask) extents.push(offset, length, extent.kind);
     return { extents, end: endOf(extent) };
   });
 }
@@ -97,21 +98,15 @@ async function* workOf(image: Image, plan: DiffPlan, zerosExactly: boolean): Asy
     yield* listing(plan);
     return;
   }
-  if (plan.wholeObject || (plan.from === null && !zerosExactly)) {
-    for await (const extent of candidates(image, plan)) yield { ask: false, extent };
-    return;
-  }
-  const { objectBytes, stripeCount } = plan.geometry;
-  const joined = new JoinedCalls(plan.range, periodBytes(plan.geometry), objectBytes);
-  // interleaved objects cannot be told apart by a range: there, all of them are asked
-  const takesZeros = !zerosExactly && stripeCount === 1;
+  const asksNothing = plan.wholeObject || (plan.from === null && !zerosExactly);
+  const joined = new JoinedCalls(plan.range, periodBytes(plan.geometry), plan.geometry.objectBytes);
   for await (const candidate of candidates(image, plan)) {
-    for (const { extent, lost } of splitAtLost(plan, candidate)) {
-      if (lost || (takesZeros && extent.kind === 'zero')) {
-        yield* joined.flush();
-        yield { ask: false, extent };
+    for (const work of workFor(plan, candidate, zerosExactly)) {
+      if (work.ask && !asksNothing) {
+        yield* joined.add(work.extent);
       } else {
-        yield* joined.add(extent);
+        yield* joined.flush();
+        yield { ...work, ask: false };
       }
     }
   }
@@ -123,29 +118,57 @@ function* listing(plan: DiffPlan): Generator<Work, void, undefined> {
   const period = periodBytes(plan.geometry);
   const bytes = Math.min(listingBytes, listingObjects * plan.geometry.objectBytes);
   const step = Math.max(1, Math.floor(bytes / period)) * period;
+  const lost = wholePeriods(plan, plan.lostOverlap);
   for (let offset = plan.range.offset; offset < endOf(plan.range); ) {
     const end = Math.min((Math.floor(offset / step) + 1) * step, endOf(plan.range));
     const part: ChangedExtent = { offset, length: end - offset, kind: 'data' };
-    for (const { extent, lost } of splitAtLost(plan, part)) yield { ask: !lost, extent };
+    for (const extent of split(part, [lost.offset, endOf(lost)])) yield { ask: !isIn(lost, extent), extent };
     offset = end;
   }
 }
 
-/** What lost its parent is read whole: no exact answer knows of it. */
-const splitAtLost = (plan: DiffPlan, extent: ChangedExtent): { extent: ChangedExtent; lost: boolean }[] => {
-  if (plan.lostOverlap.length === 0) return [{ extent, lost: false }];
-  const period = periodBytes(plan.geometry);
-  const from = Math.floor(plan.lostOverlap.offset / period) * period;
-  const to = Math.ceil(endOf(plan.lostOverlap) / period) * period;
-  const parts = [
-    { offset: 0, length: from },
-    { offset: from, length: to - from },
-    { offset: to, length: Number.MAX_SAFE_INTEGER - to },
-  ];
-  return parts
-    .map((part, i) => ({ extent: { ...intersection(part, extent), kind: extent.kind }, lost: i === 1 }))
-    .filter((part) => part.extent.length > 0);
+/** What of the candidate has to be asked, and what is to be taken as it is, which never shares a period. */
+function* workFor(plan: DiffPlan, candidate: ChangedExtent, zerosExactly: boolean): Generator<Work, void, undefined> {
+  if (plan.from === null) {
+    yield { ask: true, extent: candidate };
+    return;
+  }
+  const isStriped = plan.geometry.stripeCount > 1;
+  const shown = wholePeriods(plan, { offset: 0, length: parentOverlap(plan) });
+  const lost = wholePeriods(plan, plan.lostOverlap);
+  for (const extent of split(candidate, [endOf(shown), lost.offset, endOf(lost)])) {
+    const isZero = extent.kind === 'zero';
+    if (isIn(shown, extent) && (isZero || isStriped)) {
+      // an object that is gone lets the parent show: after a rollback, for one; an exact answer does not know of it
+      yield { ask: false, extent: { ...extent, kind: 'data' } };
+    } else if (isIn(lost, extent)) {
+      // nor does it know that the parent is gone
+      yield { ask: false, extent };
+    } else {
+      // interleaved objects cannot be told apart by a range: all of them are asked
+      yield { ask: !isZero || zerosExactly || isStriped, extent };
+    }
+  }
+}
+
+const wholePeriods = ({ geometry }: DiffPlan, extent: Extent): Extent => {
+  if (extent.length === 0) return { offset: 0, length: 0 };
+  const period = periodBytes(geometry);
+  const offset = Math.floor(extent.offset / period) * period;
+  return { offset, length: Math.ceil(endOf(extent) / period) * period - offset };
 };
+
+const isIn = (outer: Extent, extent: Extent): boolean => extent.offset >= outer.offset && endOf(extent) <= endOf(outer);
+
+function* split(extent: ChangedExtent, borders: readonly number[]): Generator<ChangedExtent, void, undefined> {
+  let offset = extent.offset;
+  for (const border of [...borders].sort((a, b) => a - b)) {
+    if (border <= offset || border >= endOf(extent)) continue;
+    yield { offset, length: border - offset, kind: extent.kind };
+    offset = border;
+  }
+  yield { offset, length: endOf(extent) - offset, kind: extent.kind };
+}
 
 /** What may have changed, as the maps tell it. For a full of a clone, what the parent shows counts as well. */
 async function* candidates(image: Image, plan: DiffPlan): AsyncGenerator<ChangedExtent, void, undefined> {
@@ -157,26 +180,8 @@ async function* candidates(image: Image, plan: DiffPlan): AsyncGenerator<Changed
   const { first, end } = objectsOf(geometry, range);
   const own = extentsOf(geometry, plan.objects.changed(first, end), range);
   const overlap = parentOverlap(plan);
-  if (overlap <= range.offset) {
-    yield* own;
-  } else if (plan.from === null) {
-    yield* union(own, parentsCandidates(image, plan, overlap));
-  } else {
-    yield* readBelow(own, Math.ceil(overlap / periodBytes(geometry)) * periodBytes(geometry));
-  }
-}
-
-/** Where an object does not exist, the parent may show: after a rollback, for one. So it is not known to be zero. */
-function* readBelow(extents: Iterable<ChangedExtent>, overlap: number): Generator<ChangedExtent, void, undefined> {
-  for (const extent of extents) {
-    if (extent.kind === 'data' || extent.offset >= overlap) {
-      yield extent;
-      continue;
-    }
-    const length = Math.min(extent.length, overlap - extent.offset);
-    yield { offset: extent.offset, length, kind: 'data' };
-    if (length < extent.length) yield { offset: overlap, length: extent.length - length, kind: 'zero' };
-  }
+  if (plan.from === null && overlap > range.offset) yield* union(own, parentsCandidates(image, plan, overlap));
+  else yield* own;
 }
 
 async function* parentsCandidates(

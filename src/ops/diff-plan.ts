@@ -64,7 +64,7 @@ export const planDiff = async (image: Image, options: PlanOptions, attempt = 1):
   if (from !== null && from.id === info.snapshot?.id) return plan;
   const folded = await foldMaps(image, info, from);
   if (folded.outcome === 'maps') {
-    folded.fold.markHoles(...lostHoles(plan));
+    markLost(plan, folded.fold);
     return { ...plan, method: 'maps', objects: folded.fold };
   }
   if (folded.outcome === 'changed' && attempt < attempts) return planDiff(image, options, attempt + 1);
@@ -76,11 +76,18 @@ export const planDiff = async (image: Image, options: PlanOptions, attempt = 1):
 /** How often a plan is made anew since snapshots came or went meanwhile. */
 const attempts = 5;
 
-/** Objects that may have lost what the parent showed in them, without a trace in their maps: [first, end). */
-const lostHoles = ({ geometry, lostOverlap }: DiffPlan): [number, number] => {
-  if (lostOverlap.length === 0) return [0, 0];
+/**
+ * Where the parent is lost, what has no data now may have shown the parent's at the start: no map tells of it. Those
+ * at the borders are partly outside, where nothing may have happened to them.
+ */
+const markLost = ({ geometry, lostOverlap }: DiffPlan, fold: ObjectFold): void => {
+  if (lostOverlap.length === 0) return;
   const { first, end } = objectsOf(geometry, lostOverlap);
-  return [first, end];
+  fold.markHoles(first, end);
+  for (const offset of [lostOverlap.offset, lostOverlap.offset + lostOverlap.length - 1]) {
+    const border = objectsOf(geometry, { offset, length: 1 });
+    fold.markChanged(border.first, border.end);
+  }
 };
 
 /** As the user wrote it, for messages. */

@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ObjectFold, type ObjectRun } from '../../src/diff/fold.ts';
-import * as fc from 'fast-check';
 
 /** The table of `rbd` itself, object by object: what fast-diff says of one object, whose states in all maps are given. */
 const reference = (states: readonly number[]): 'data' | 'zero' | null => {
@@ -65,10 +66,14 @@ describe('the fold of object maps', () => {
     expect(each(runs, 4).map((kind) => kind ?? '-')).toEqual(expected);
   });
 
-  test('three maps, all 64 combinations: as rbd reports it', () => {
-    const all = Array.from({ length: 64 }, (_, i) => [i >> 4, (i >> 2) & 3, i & 3]);
-    const maps = [0, 1, 2].map((version) => all.map((states) => states[version]!));
-    expect(each(fold(maps).changed(), 64)).toEqual(all.map(reference));
+  test('three maps, all 64 combinations: as rbd reports them', () => {
+    const file = new URL('../../formats/object-map/vectors/three-maps.json', import.meta.url);
+    const { combinations } = JSON.parse(readFileSync(file, 'utf8')) as { combinations: Record<string, string>[] };
+    expect(combinations).toHaveLength(64);
+    const states = ['NONEXISTENT', 'EXISTS', 'PENDING', 'EXISTS_CLEAN'];
+    const maps = ['from', 'mid', 'end'].map((version) => combinations.map((one) => states.indexOf(one[version] ?? '')));
+    const found = each(fold(maps).changed(), 64).map((kind) => kind ?? 'none');
+    expect(found).toEqual(combinations.map(({ ceph }) => ceph));
   });
 
   test('many maps of any length: as object by object, with what a version lacks as non-existent', () => {

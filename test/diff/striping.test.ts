@@ -36,8 +36,8 @@ describe('striping', () => {
         const count = objectCount(shape);
         for (let no = 0; no < count + shape.stripeCount; no++) {
           const extents = objectExtents(shape, no);
-          if (no >= count) expect(extents).toEqual([]);
-          else if (no === count - 1) expect(extents).not.toEqual([]);
+          expect(no >= count && extents.length > 0).toBe(false);
+          expect(no === count - 1 && extents.length === 0).toBe(false);
           for (const { offset, length } of extents) {
             for (let i = 0; i < length; i++) {
               expect(owner[offset + i]).toBeUndefined();
@@ -86,8 +86,9 @@ describe('striping', () => {
             let last: ChangedExtent | null = null;
             for (const extent of found) {
               expect(extent.length).toBeGreaterThan(0);
-              if (last) expect(extent.offset).toBeGreaterThanOrEqual(last.offset + last.length);
-              if (last && last.offset + last.length === extent.offset) expect(extent.kind).not.toBe(last.kind);
+              const end: number = last ? last.offset + last.length : -1;
+              expect(extent.offset).toBeGreaterThanOrEqual(end);
+              expect(extent.offset === end && extent.kind === last?.kind).toBe(false);
               told.fill(extent.kind, extent.offset, extent.offset + extent.length);
               last = extent;
             }

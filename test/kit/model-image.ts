@@ -78,6 +78,7 @@ export class ModelImage {
       const shown = this.#shownByParent(no);
       const stop = at + part;
       if (at === 0 && stop >= this.#bytesOf(no)) {
+        if (shown > 0 && !object) this.#copyUp(no);
         if (shown > 0) this.#put(no, new Uint8Array(0));
         else if (object) this.#put(no, null);
       } else if (object || shown > 0) {
@@ -92,12 +93,12 @@ export class ModelImage {
   resize(size: number): void {
     const old = this.head.size;
     const count = this.#count(size);
-    for (const no of [...this.head.objects.keys()]) {
+    for (const no of this.head.objects.keys()) {
       if (no >= count) this.head.objects.delete(no);
     }
     if (size < old) {
       // objects that reach past the end are cut
-      for (const [no, bytes] of [...this.head.objects]) {
+      for (const [no, bytes] of this.head.objects) {
         const kept = this.#bytesOf(no, size);
         if (bytes.length <= kept) continue;
         this.head.objects.set(no, bytes.slice(0, kept));
@@ -294,15 +295,27 @@ export class ModelImage {
   }
 
   /** What the parent shows in an object that the clone does not have. */
-  #copyUp(no: number): Uint8Array {
+  #fromParent(no: number, version: Version): Uint8Array {
     const parent = this.#parent;
-    const object = new Uint8Array(this.#shownByParent(no));
+    const object = new Uint8Array(this.#shownByParent(no, version));
     if (!parent || object.length === 0) return object;
-    const content = parent.image.content(parent.snap).subarray(0, this.head.overlap ?? 0);
+    const content = parent.image.content(parent.snap).subarray(0, version.overlap ?? 0);
     this.#inImage(no, 0, object.length, (offset, length, at) => {
       object.set(content.subarray(offset, offset + length), at);
     });
     return object;
+  }
+
+  /** Before the first write to an object: snapshots that show the parent there get its data as well, the oldest first. */
+  #copyUp(no: number): Uint8Array {
+    let state: State = exists;
+    for (const snapshot of this.snapshots) {
+      if (snapshot.objects.has(no) || this.#shownByParent(no, snapshot) === 0) continue;
+      snapshot.objects.set(no, this.#fromParent(no, snapshot));
+      snapshot.map[no] = state;
+      state = clean;
+    }
+    return this.#fromParent(no, this.head);
   }
 
   /** How many bytes of an object, from its start, lie in the overlap (with striping: up to the last that does). */
