@@ -127,7 +127,8 @@ function withoutFirst(chunks: readonly Uint8Array[], count: number): readonly Ui
   return [];
 }
 
-async function fsyncDirectory(path: string): Promise<void> {
+/** Makes the entries of a directory durable: a new file's name survives a crash only after this. */
+export async function fsyncDirectory(path: string): Promise<void> {
   const fd = await openFile(path, 'r');
   try {
     await fsyncFile(fd);

@@ -2,8 +2,9 @@
 
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
-import { basename } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { errnoOf, ioFailure } from '../bytes/errno.ts';
+import { fsyncDirectory } from '../bytes/sink.ts';
 import { isZero } from '../bytes/zero.ts';
 import { RbdeltaError } from '../error.ts';
 import type { Image, ImageInfo, WritableImage } from './port.ts';
@@ -21,17 +22,26 @@ export async function openFileImage(path: string): Promise<Image> {
 export async function openFileToWrite(
   path: string,
   options: { size?: number; exclusive?: boolean } = {},
-): Promise<WritableImage> {
+): Promise<FileTarget> {
   const file = await openToWrite(path, options.exclusive === true);
   try {
     const image = file.device ? writingDevice(file) : writingFile(file);
     if (options.size !== undefined) await image.resize(options.size);
-    return image;
+    const discard = async (): Promise<void> => {
+      await file.handle.close();
+      if (file.created) await unlink(path);
+    };
+    return { ...image, discard };
   } catch (error) {
     await file.handle.close();
     if (file.created) await unlink(path);
     throw error;
   }
+}
+
+export interface FileTarget extends WritableImage {
+  /** Instead of `close`: closes, and removes the file if it was created here. */
+  discard(): Promise<void>;
 }
 
 interface OpenFile {
@@ -136,7 +146,11 @@ function writing(file: OpenFile): Omit<WritableImage, 'writeZeroes' | 'resize'> 
           written += (await handle.write(data, written, data.length - written, offset + written)).bytesWritten;
       });
     },
-    flush: () => attempt(path, () => handle.datasync()),
+    flush: () =>
+      attempt(path, async () => {
+        await handle.datasync();
+        if (file.created) await fsyncDirectory(dirname(path));
+      }),
     createSnapshot: refuse,
     removeSnapshot: refuse,
     protectSnapshot: refuse,

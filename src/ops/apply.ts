@@ -11,12 +11,17 @@ import type { PayloadBuffers } from './payload-buffers.ts';
 import type { Window } from './window.ts';
 
 export const limits = {
-  /** Writes in flight. */
-  writes: 16,
+  /**
+   * Writes in flight. Small ones cost a round trip each: with 16 at once, 64 MiB of scattered 4 KiB took twice the time
+   * that they took with 128. rbd keeps thousands in its cache.
+   */
+  writes: 128,
   /** Bytes of payload in flight. */
   payloadBytes: 32 << 20,
   /** One call to make zeros covers about this many bytes: it may mean an operation for each object in it. */
   zeroBytes: 64 << 20,
+  /** So many bytes of zeros take as much of the window as one write: about one object. */
+  zeroWeightBytes: 4 << 20,
 } as const;
 
 /** rbd's default for --sparse-size. */
@@ -68,9 +73,9 @@ export async function applyRecords(job: ApplyJob): Promise<Applied> {
   let reached = 0;
   let whole = true;
 
-  const start = async (call: () => Promise<void>, then?: () => void): Promise<void> => {
+  const start = async (weight: number, call: () => Promise<void>, then?: () => void): Promise<void> => {
     if (window.isFull) await unlessAborted(window.room(), signal);
-    window.start(call, then);
+    window.start(weight, call, then);
   };
 
   const makeZero = async (from: number, to: number): Promise<void> => {
@@ -79,7 +84,7 @@ export async function applyRecords(job: ApplyJob): Promise<Applied> {
     for (let offset = from; offset < end; ) {
       const length = Math.min(end, offset - (offset % zeroChunk) + zeroChunk) - offset;
       const at = offset;
-      await start(() => target.writeZeroes(at, length));
+      await start(Math.ceil(length / limits.zeroWeightBytes), () => target.writeZeroes(at, length));
       offset += length;
     }
   };
@@ -112,7 +117,7 @@ export async function applyRecords(job: ApplyJob): Promise<Applied> {
         open -= 1;
         if (open === 0) buffers.release(data);
       };
-      await start(() => target.write(offset + run.start, bytes), done);
+      await start(1, () => target.write(offset + run.start, bytes), done);
     }
   };
 

@@ -3,7 +3,7 @@
 import { open, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf, interruption, ioFailure, orInterruption } from '../bytes/errno.ts';
-import type { ByteSink } from '../bytes/sink.ts';
+import { type ByteSink, fsyncDirectory } from '../bytes/sink.ts';
 import { printable } from '../bytes/text.ts';
 import { type DiffRecord, encodeDiff } from '../format/rbd-diff.ts';
 import { encodeImageHeader } from '../format/rbd-image.ts';
@@ -178,25 +178,13 @@ async function intoSparseFile(path: string): Promise<RawOut> {
         await handle.truncate(size);
         await handle.sync();
         await handle.close();
-        await syncDirectory(dirname(path));
+        await fsyncDirectory(dirname(path));
       }),
     async abort() {
       await unlink(path).catch(() => {});
       await handle.close().catch(() => {});
     },
   };
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } catch (error) {
-    // Some network file systems cannot sync a directory and need not.
-    if (!['EINVAL', 'ENOTSUP', 'EOPNOTSUPP'].includes(errnoOf(error) ?? '')) throw error;
-  } finally {
-    await handle.close();
-  }
 }
 
 /** Passes the records on, tells how far they have come, and ends at an interruption. */

@@ -1,4 +1,4 @@
-// Calls under way: a bounded number at once, in no order; the first failure is thrown at the next step.
+// Calls under way: a bounded amount at once, in no order; the first failure is thrown at the next step.
 
 /** What is started here never rejects unobserved: its failure waits for `room` or `drain`. */
 export class Window {
@@ -21,16 +21,16 @@ export class Window {
     this.#check();
   }
 
-  /** `then` runs when the call has settled, however it ended. */
-  start(call: () => Promise<void>, then?: () => void): void {
-    this.#running += 1;
+  /** `weight`: what it takes of the limit. `then` runs when the call has settled, however it ended. */
+  start(weight: number, call: () => Promise<void>, then?: () => void): void {
+    this.#running += weight;
     // A call that throws before it gives a promise is a failure like any other.
     new Promise<void>((resolve) => resolve(call()))
       .catch((error: unknown) => {
         this.#failure ??= { error };
       })
       .finally(() => {
-        this.#running -= 1;
+        this.#running -= weight;
         then?.();
         const waiting = this.#waiting;
         this.#waiting = [];

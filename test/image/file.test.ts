@@ -95,6 +95,16 @@ describe('a file as a target', () => {
     expect(await readFile(path, 'utf8')).toBe('mine');
   });
 
+  it('discarded, it is removed if opening made it, and kept if it was there', async () => {
+    const made = await openFileToWrite(path, { size: 10 });
+    await made.discard();
+    await expect(stat(path)).rejects.toThrow(/ENOENT/);
+    await writeFile(path, 'mine');
+    const found = await openFileToWrite(path);
+    await found.discard();
+    expect(await readFile(path, 'utf8')).toBe('mine');
+  });
+
   it('a file that could not be made as long as asked is not left behind', async () => {
     const failure = await openFileToWrite(path, { size: Number.MAX_SAFE_INTEGER }).catch((error: unknown) => error);
     // Some file systems can make such a file.
