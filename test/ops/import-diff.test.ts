@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -5,6 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ByteReader } from '../../src/bytes/reader.ts';
 import { chunkSource } from '../../src/bytes/source.ts';
+import { RbdeltaError } from '../../src/error.ts';
 import { openFileToWrite } from '../../src/image/file.ts';
 import { type ImportDiffOptions, importDiff } from '../../src/ops/import-diff.ts';
 import {
@@ -358,6 +360,35 @@ describe('a stream that is damaged', () => {
     await runImport(world, 'target', image, v1(f('a'), t('b'), s(20), w(0, 'b'), e));
   });
 
+  it('whatever bytes of a stream are changed, it is applied or refused in one sentence, and then nothing is changed', async () => {
+    const image = await atA();
+    const before = await stateOf(image);
+    const whole = v1(...good);
+    const change = fc.record({ at: fc.nat(whole.length - 1), byte: fc.nat(255), drop: fc.nat(3) });
+    const codes = new Set<string>();
+    await fc.assert(
+      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 3 }), async (changes) => {
+        let bytes = Buffer.from(whole);
+        for (const { at, byte, drop } of changes) {
+          bytes[at % bytes.length] = byte;
+          if (drop === 0) bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(at + 1)]);
+        }
+        const failure = await runImport(world, 'target', image, bytes).then(
+          () => null,
+          (error: unknown) => error,
+        );
+        if (failure === null) {
+          await image.rollback('a');
+          for (const name of await snapshotsOf(image)) if (name !== 'a') await image.removeSnapshot(name);
+        } else codes.add(failure instanceof RbdeltaError ? failure.code : 'a bug');
+        expect(await stateOf(image)).toBe(before);
+      }),
+      { numRuns: 100 },
+    );
+    const known = ['corrupt', 'invalid', 'exists', 'tooLarge', 'unsupported', 'noSpace'];
+    expect([...codes].filter((code) => !known.includes(code))).toEqual([]);
+  });
+
   it('with two sizes the last one counts, and nothing is cut in between', async () => {
     const image = await atA();
     await runImport(world, 'target', image, v1(f('a'), s(2), s(20), w(0, 'b'), e));
@@ -533,6 +564,18 @@ describe('a file as the target', () => {
     expect(await failureOf(into(path, stream))).toMatchObject({ code: 'diverged' });
     await into(path, stream, { overwrite: true });
     expect(await readFile(path, 'latin1')).toBe('\0\0bb\0\0');
+  });
+
+  it('a file system that is full: refused, and the space is free again', async (test) => {
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'none', dir]).status !== 0) return test.skip();
+    try {
+      const path = join(dir, 'image');
+      const stream = v1(t('b'), s(4 << 20), w(0, Buffer.alloc(4 << 20, 'x')), e);
+      expect(await failureOf(into(path, stream))).toMatchObject({ code: 'noSpace' });
+      expect(await readFile(path)).toEqual(Buffer.alloc(0));
+    } finally {
+      spawnSync('umount', [dir]);
+    }
   });
 
   it('a full that breaks off leaves the file as empty as it was', async () => {
