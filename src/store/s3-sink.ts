@@ -64,12 +64,15 @@ class Upload {
   #buffer: Buffer | null = null;
   #filled = 0;
   #spare: Buffer[] = [];
+  #creating: Promise<string> | null = null;
   #uploadId: string | null = null;
   #sent = 0;
   #bytes = 0;
   readonly #parts: Part[] = [];
   readonly #sending = new Set<Promise<void>>();
   #failure: { error: unknown } | null = null;
+  /** From the request on that makes the object visible: it may be there without our knowing. */
+  #publishing = false;
   #settled = false;
 
   constructor(connection: S3Connection, { bucket, key, maxBytes, signal }: S3SinkOptions) {
@@ -121,9 +124,9 @@ class Upload {
     if (this.#settled) return;
     this.#settled = true;
     await Promise.allSettled(this.#sending);
-    const { client } = this.#connection;
-    if (this.#uploadId !== null) await this.#forget(this.#uploadId).catch(() => {});
-    client.destroy();
+    await this.#creating?.then((uploadId) => this.#forget(uploadId)).catch(() => {});
+    if (this.#publishing) await this.#unpublish().catch(() => {});
+    this.#connection.client.destroy();
   }
 
   /** A part that was on its way when the upload was aborted can outlive it: look, and abort again. */
@@ -140,6 +143,15 @@ class Upload {
     }
   }
 
+  /** Removes the object, if it is ours. */
+  async #unpublish(): Promise<void> {
+    const { client, sdk } = this.#connection;
+    const options = { abortSignal: AbortSignal.timeout(abortMs) };
+    const head = await client.send(new sdk.HeadObjectCommand(this.#target), options);
+    if (head.Metadata?.[uploadIdKey] !== this.#ownId) return;
+    await client.send(new sdk.DeleteObjectCommand(this.#target), options);
+  }
+
   #freshBuffer(): Buffer {
     const bytes = partBytes(this.#sent, this.#maxBytes);
     const spare = this.#spare.pop();
@@ -151,6 +163,7 @@ class Upload {
   async #putWhole(): Promise<void> {
     const body = this.#buffer?.subarray(0, this.#filled) ?? Buffer.alloc(0);
     const { client, sdk } = this.#connection;
+    this.#publishing = true;
     try {
       await this.#call((abort) =>
         client.send(
@@ -171,7 +184,8 @@ class Upload {
 
   async #sendPart(): Promise<void> {
     if (this.#failure) throw this.#failure.error;
-    this.#uploadId ??= await this.#create();
+    this.#creating ??= this.#create();
+    this.#uploadId ??= await this.#creating;
     const buffer = this.#buffer!;
     const sending = this.#upload(buffer, this.#filled, this.#nextNumber()).catch((error: unknown) => {
       this.#failure ??= { error };
@@ -198,7 +212,9 @@ class Upload {
       ...this.#target,
       Metadata: { [uploadIdKey]: this.#ownId },
     });
-    const { UploadId } = await this.#call((abort) => client.send(command, abort));
+    // An upload whose id we do not learn could not be removed: an interrupt lets this one come to its end.
+    const abortSignal = laterThan(this.#signal, abortMs);
+    const { UploadId } = await this.#call(() => client.send(command, { abortSignal }));
     if (UploadId === undefined) throw new RbdeltaError('io', `cannot write ${this.#name}: the server names no upload`);
     return UploadId;
   }
@@ -231,6 +247,7 @@ class Upload {
       MultipartUpload: { Parts: this.#parts.sort((a, b) => a.PartNumber - b.PartNumber) },
       IfNoneMatch: '*',
     });
+    this.#publishing = true;
     try {
       const { ETag } = await this.#call((abort) => client.send(command, abort));
       if (ETag) return;
@@ -278,4 +295,11 @@ class Upload {
       hint: 'remove it or choose another key',
     });
   }
+}
+
+/** A signal that is aborted so many ms after the other. */
+function laterThan(signal: AbortSignal | undefined, ms: number): AbortSignal {
+  const later = new AbortController();
+  signal?.addEventListener('abort', () => setTimeout(() => later.abort(), ms).unref(), { once: true });
+  return later.signal;
 }

@@ -33,22 +33,32 @@ export interface FaultyProxy extends AsyncDisposable {
   faults: Fault[];
   /** Every request so far, as `METHOD /path?query`. */
   requests: string[];
+  /** Resolves when nothing is on its way to the server. */
+  idle(): Promise<void>;
 }
 
 export async function faultyProxy(target: string): Promise<FaultyProxy> {
   const faults: Fault[] = [];
   const requests: string[] = [];
+  const running = new Set<Promise<void>>();
   const server = createServer((incoming, outgoing) => {
     const line = `${incoming.method} ${incoming.url}`;
     requests.push(line);
     // Whatever breaks is meant to: the client sees it.
-    exchange(new URL(target), incoming, outgoing, take(faults, line)).catch(() => outgoing.destroy());
+    const exchanged = exchange(new URL(target), incoming, outgoing, take(faults, line)).catch(
+      () => void outgoing.destroy(),
+    );
+    running.add(exchanged);
+    void exchanged.then(() => running.delete(exchanged));
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     faults,
     requests,
+    async idle() {
+      await Promise.all(running);
+    },
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

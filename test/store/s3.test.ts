@@ -225,6 +225,29 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
       await expect(writing).rejects.toMatchObject({ code: 'interrupted' });
       await expectNothingLeft(to.key);
     });
+
+    test('a signal that comes while something is created or published leaves nothing, either', async () => {
+      for (const [match, length] of [
+        [/^POST .*uploads/, 20 * MiB],
+        [/^POST .*uploadId=/, 20 * MiB],
+        [/^PUT/, 1000],
+      ] as const) {
+        const to = somewhere();
+        const stop = new AbortController();
+        const sink = await s3Sink({ ...to, signal: stop.signal });
+        // The server does it, but the answer no longer reaches anybody.
+        const run = async (): Promise<void> => stop.abort();
+        proxy.faults.push({ match, times: 1, act: { kind: 'before', run } });
+        const writing = (async () => {
+          for (let at = 0; at < length; at += MiB) await sink.write([randomBytes(Math.min(MiB, length))]);
+          await sink.finish();
+        })();
+        await expect(writing).rejects.toMatchObject({ code: 'interrupted' });
+        await proxy.idle();
+        await sink.abort();
+        await expectNothingLeft(to.key);
+      }
+    });
   });
 
   describe('reading', () => {
