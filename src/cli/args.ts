@@ -11,6 +11,8 @@ export class Args {
   readonly positionals: string[] = [];
   /** Options that are none of ours, as they were written: librados may know them. */
   readonly foreign: string[] = [];
+  /** Words that were taken for values of foreign options, with the option: a guess, of which a failure must tell. */
+  readonly guessed: { option: string; value: string }[] = [];
   readonly #values = new Map<OptionName, string[]>();
 
   set(name: OptionName, value: string): void {
@@ -44,9 +46,10 @@ export class Args {
     if (text === null) return null;
     const value = read(text);
     if (value !== null) return value;
+    const { value: expected, describe } = options[name];
     throw usage(
       `the argument for option '--${name}' is invalid: '${text}'`,
-      `expected ${options[name].value}: ${options[name].describe}`,
+      `expected ${expected}${describe === '' ? '' : `: ${describe}`}`,
     );
   }
 }
@@ -85,6 +88,7 @@ function readLong(args: Args, word: string, follows: string | null): boolean {
     args.foreign.push(word);
     if (equals >= 0 || follows === null || foreignFlags.has(written)) return false;
     args.foreign.push(follows);
+    args.guessed.push({ option: word, value: follows });
     return true;
   }
   if (options[name].value === undefined) {

@@ -34,10 +34,10 @@ export function chooseCluster(
   const named = cephOptions.find((name) => args.has(name));
   if (dir !== null) {
     if (named !== undefined) throw usage(`--cluster-dir and --${named} name two different clusters`);
-    return local(args, dir, '--cluster-dir names it');
+    return local(dir, '--cluster-dir names it');
   }
   if (named !== undefined) return ceph(args, env, exists, `--${named} is given`);
-  if (env['RBDELTA_DIR']) return local(args, env['RBDELTA_DIR'], 'RBDELTA_DIR names it');
+  if (env['RBDELTA_DIR']) return local(env['RBDELTA_DIR'], 'RBDELTA_DIR names it');
   const found = ceph(args, env, exists, '');
   if (env['CEPH_CONF']) return { ...found, because: 'CEPH_CONF is set' };
   if (env['CEPH_ARGS'] && (found.conf !== null || found.options.monHost !== undefined)) {
@@ -45,12 +45,10 @@ export function chooseCluster(
   }
   if (found.conf !== null) return { ...found, because: `${found.conf} exists` };
   const data = env['XDG_DATA_HOME'] || join(env['HOME'] || '.', '.local', 'share');
-  return local(args, join(data, 'rbdelta'), 'no ceph.conf was found and no other cluster is named');
+  return local(join(data, 'rbdelta'), 'no ceph.conf was found and no other cluster is named');
 }
 
-function local(args: Args, dir: string, because: string): ClusterChoice {
-  const unknown = args.foreign[0];
-  if (unknown !== undefined) throw usage(`unrecognised option '${unknown}'`);
+function local(dir: string, because: string): ClusterChoice {
   return { kind: 'local', dir: resolve(dir), because };
 }
 

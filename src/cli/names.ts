@@ -53,7 +53,7 @@ export function imageFrom(args: Args, positionals: Positionals, options: NameRul
   const said = text === null || text === '' ? null : readSpec(text, rules);
   if ((said?.image ?? otherwise?.image ?? '') === '') {
     throw new RbdeltaError('invalid', `${dest ? 'destination ' : ''}image name was not specified`, {
-      hint: 'name it as [pool/[namespace/]]image, or with --image',
+      hint: guessOf(args) ?? 'name it as [pool/[namespace/]]image, or with --image',
     });
   }
   const named: NamedImage = {
@@ -92,8 +92,18 @@ export function imageOrFileFrom(args: Args, positionals: Positionals, options: N
 /** `--path`, or the next positional. Fails with `invalid` (22) as rbd does. */
 export function pathFrom(args: Args, positionals: Positionals, what = 'path'): string {
   const path = (what === 'path' ? args.text('path') : null) ?? positionals.take();
-  if (path === null || path === '') throw invalid(`${what} was not specified`);
+  if (path === null || path === '') {
+    const hint = guessOf(args);
+    throw new RbdeltaError('invalid', `${what} was not specified`, hint === null ? {} : { hint });
+  }
   return path;
+}
+
+function guessOf({ guessed }: Args): string | null {
+  const [guess] = guessed;
+  return guess === undefined
+    ? null
+    : `'${guess.value}' was taken for the value of ${guess.option}; write ${guess.option}=VALUE`;
 }
 
 /** `pool[/namespace]` or the options; for `ls`. */

@@ -4,6 +4,7 @@ import { errnoOf } from '../bytes/errno.ts';
 import { codeOfErrno, exitStatus, RbdeltaError } from '../error.ts';
 import { type Args, readArgs, usage } from './args.ts';
 import type { Command } from './command.ts';
+import { chooseCluster } from './cluster.ts';
 import { commandOf, commands } from './commands.ts';
 import { Positionals } from './names.ts';
 import { cluster } from './options.ts';
@@ -60,7 +61,7 @@ async function dispatch(
   const words = args.positionals;
   const asksHelp = words[0] === 'help' || args.has('help');
   if (words[0] === 'help') words.shift();
-  else if (args.has('version') && words.length === 0) {
+  else if (args.has('version')) {
     const { version } = await import('./version.ts');
     await around.stdout.write(`rbdelta ${version}\n`);
     return 0;
@@ -81,7 +82,11 @@ async function dispatch(
     return 0;
   }
   words.splice(0, found.words);
-  check(args, command, found.entry.names[0] ?? '');
+  check(args, command, found.entry.names[0] ?? '', around.env);
+  // rbd is silent about these; a person may have meant something else.
+  const taken = command.positionals.length - replaced(args, command);
+  const ignored = takesMany(command) ? [] : args.positionals.slice(taken);
+  if (ignored.length > 0) say(`rbdelta: ignored, since an option says it: ${ignored.join(' ')}\n`);
   const positionals = new Positionals(args);
   const status = await command.run({
     args,
@@ -101,7 +106,7 @@ const isGroup = (words: readonly string[]): boolean =>
   words.length === 1 && commands.some(({ names }) => names[0]?.startsWith(`${words[0]} `));
 
 /** Refuses what the command does not take. */
-function check(args: Args, command: Command, name: string): void {
+function check(args: Args, command: Command, name: string, env: Surroundings['env']): void {
   const hint = `rbdelta help ${name}`;
   for (const option of args.given()) {
     // Ceph's options may be given to any command, as they may to rbd.
@@ -110,11 +115,20 @@ function check(args: Args, command: Command, name: string): void {
     }
   }
   const foreign = args.foreign[0];
-  if (foreign !== undefined && !command.options.includes('conf')) throw usage(`unrecognised option '${foreign}'`, hint);
-  const most = command.positionals.at(-1)?.includes('...') ? Number.POSITIVE_INFINITY : command.positionals.length;
+  const forCeph = command.options.includes('conf') && chooseCluster(args, env).kind === 'ceph';
+  if (foreign !== undefined && !forCeph) throw usage(`unrecognised option '${foreign}'`, hint);
+  const most = takesMany(command) ? Number.POSITIVE_INFINITY : command.positionals.length;
   if (args.positionals.length > most)
     throw usage(`too many arguments: '${args.positionals[most]}' is one more than ${name} takes`, hint);
 }
+
+/** How many positionals options stand for. `--image` of import (which has `--dest`) does not. */
+const replaced = (args: Args, { options }: Command): number =>
+  (['path', 'image', 'dest'] as const).filter(
+    (name) => args.has(name) && options.includes(name) && !(name === 'image' && options.includes('dest')),
+  ).length;
+
+const takesMany = ({ positionals }: Command): boolean => positionals.at(-1)?.includes('...') ?? false;
 
 /** Prints what went wrong; returns the status. */
 function fail(error: unknown, say: (text: string) => void): number {

@@ -3,24 +3,27 @@
 import { open } from 'node:fs/promises';
 import type { ByteSink } from '../bytes/sink.ts';
 import type { ByteSource } from '../bytes/source.ts';
-import { createSink, openSource } from '../ops/path.ts';
+import { createSink, openSource, parseCompress } from '../ops/path.ts';
 import { usage } from './args.ts';
 import type { Call } from './command.ts';
-import { compressionFrom, countFrom, rateFrom, sizeFrom } from './values.ts';
+import { countFrom, rateFrom, sizeFrom } from './values.ts';
 
-/** `maxBytes`: the most that will be written. */
-export function sinkAt(call: Call, path: string, maxBytes: number): Promise<ByteSink> {
-  const compress = call.args.value('compress', compressionFrom);
-  return createSink(path, {
-    maxBytes,
+/** Reads the options now, and makes the sink when it is called: with the most bytes that will be written. */
+export function sinkAt(call: Call, path: string): (maxBytes: number) => Promise<ByteSink> {
+  const compress = call.args.text('compress');
+  const options = {
     signal: call.signal,
-    ...(compress === null ? {} : { compress }),
+    ...(compress === null ? {} : { compress: parseCompress(compress) }),
     ...rate(call),
-  });
+  };
+  return (maxBytes) => createSink(path, { ...options, maxBytes });
 }
 
-export const sourceAt = (call: Call, path: string): Promise<ByteSource> =>
-  openSource(path, { signal: call.signal, ...rate(call) });
+/** Reads the options now, and opens the source when it is called. */
+export function sourceAt(call: Call, path: string): () => Promise<ByteSource> {
+  const options = { signal: call.signal, ...rate(call) };
+  return () => openSource(path, options);
+}
 
 const rate = ({ args }: Call): { maxRate?: number } => {
   const maxRate = args.value('max-rate', rateFrom);

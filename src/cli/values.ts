@@ -41,11 +41,3 @@ export const oneOf =
   <T extends string>(...allowed: readonly T[]) =>
   (text: string): T | null =>
     allowed.find((one) => one === text) ?? null;
-
-/** `zstd` or `zstd:LEVEL`, 1 to 19. */
-export const compressionFrom = (text: string): { level: number } | null => {
-  const match = /^zstd(?::(\d{1,2}))?$/u.exec(text);
-  if (match === null) return null;
-  const level = match[1] === undefined ? 3 : Number(match[1]);
-  return level >= 1 && level <= 19 ? { level } : null;
-};

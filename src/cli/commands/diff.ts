@@ -28,7 +28,7 @@ export const command: Command = {
         diffExtents(image, {
           fromSnap: call.args.text('from-snap'),
           wholeObject: call.args.has('whole-object'),
-          ...(range === null ? {} : { range }),
+          ...range,
           signal: call.signal,
           onNotice: call.notice,
         }),

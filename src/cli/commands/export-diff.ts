@@ -42,15 +42,15 @@ export const command: Command = {
     const path = pathFrom(args, call.positionals);
     const json = printsResult(call, path);
     const version = args.value('diff-format', oneOf('1', '2'));
-    const range = rangeFrom(call);
+    const options = { ...rangeFrom(call), ...queueDepth(call) };
+    const openSink = sinkAt(call, path);
     await withSource(call, source, async (image) => {
       const progress = call.progress('Exporting image');
-      const result = await exportDiff(image, (maxBytes) => sinkAt(call, path, maxBytes), {
+      const result = await exportDiff(image, openSink, {
         fromSnap: args.text('from-snap'),
         wholeObject: args.has('whole-object'),
-        ...(range === null ? {} : { range }),
         ...(version === null ? {} : { version: version === '2' ? 2 : 1 }),
-        ...queueDepth(call),
+        ...options,
         signal: call.signal,
         onNotice: call.notice,
         onProgress: ({ doneBytes, totalBytes }) => progress.update(doneBytes, totalBytes),

@@ -1,6 +1,6 @@
 // rbdelta export: a whole image, as raw bytes or with its snapshots.
 
-import { exportImage, exportRaw, exportRawToFile } from '../../ops/export.ts';
+import { type ExportOptions, exportImage, exportRaw, exportRawToFile } from '../../ops/export.ts';
 import { usage } from '../args.ts';
 import { closing, withCluster } from '../cluster.ts';
 import type { Call, Command } from '../command.ts';
@@ -31,19 +31,20 @@ export const command: Command = {
 async function exportBytes(call: Call, source: ImageOrFile, path: string): Promise<void> {
   const isPlainFile =
     path !== '-' && !path.startsWith('s3://') && !call.args.has('compress') && !call.args.has('max-rate');
+  const openSink = sinkAt(call, path);
+  const show = shown(call, source);
   await withSource(call, source, async (image) => {
-    const { size } = await image.info();
-    await shown(call, source, (options) =>
-      isPlainFile
-        ? exportRawToFile(image, path, options)
-        : sinkAt(call, path, size).then((sink) => exportRaw(image, sink, options)),
-    );
+    if (isPlainFile) return show((options) => exportRawToFile(image, path, options));
+    const sink = await openSink((await image.info()).size);
+    return show((options) => exportRaw(image, sink, options));
   });
 }
 
 /** `rbd export --export-format 2`: whatever snapshot is named, all of them and the head. */
 async function exportWithSnapshots(call: Call, source: ImageOrFile, path: string): Promise<void> {
   if ('file' in source) throw usage('--export-format 2 is about snapshots: a file has none');
+  const openSink = sinkAt(call, path);
+  const show = shown(call, source);
   await withCluster(call, async (cluster, pool) => {
     const spec = inPool(source.named, pool);
     const openAt = (snap: string | null) => cluster.open({ ...spec, snap });
@@ -52,33 +53,29 @@ async function exportWithSnapshots(call: Call, source: ImageOrFile, path: string
       const { size, snapshots } = await head.info();
       return [size, ...snapshots.map((snapshot) => snapshot.size)];
     });
-    const sink = await sinkAt(
-      call,
-      path,
-      versions.reduce((sum, size) => sum + mostBytes(size), 0),
-    );
-    await shown(call, source, (options) => exportImage(openAt, metadata, sink, options));
+    const sink = await openSink(versions.reduce((sum, size) => sum + mostBytes(size), 0));
+    await show((options) => exportImage(openAt, metadata, sink, options));
   });
 }
 
 /** The most that one version may take: its data, the heads of its records, properties and metadata. */
 const mostBytes = (size: number): number => Math.ceil(size * 1.01) + (1 << 20);
 
-async function shown(
-  call: Call,
-  source: ImageOrFile,
-  work: (options: Parameters<typeof exportRaw>[2] & object) => Promise<unknown>,
-): Promise<void> {
-  const progress = call.progress('Exporting image');
-  let bytes = 0;
-  await work({
-    ...queueDepth(call),
-    signal: call.signal,
-    onNotice: call.notice,
-    onProgress: (done, total) => {
-      bytes = total;
-      progress.update(done, total);
-    },
-  });
-  progress.finish(`exported ${nameOf(source)}: ${bytesText(bytes)}`);
+/** Reads the options now, and shows how far the work is when it is called. */
+function shown(call: Call, source: ImageOrFile): (work: (options: ExportOptions) => Promise<unknown>) => Promise<void> {
+  const depth = queueDepth(call);
+  return async (work) => {
+    const progress = call.progress('Exporting image');
+    let bytes = 0;
+    await work({
+      ...depth,
+      signal: call.signal,
+      onNotice: call.notice,
+      onProgress: (done, total) => {
+        bytes = total;
+        progress.update(done, total);
+      },
+    });
+    progress.finish(`exported ${nameOf(source)}: ${bytesText(bytes)}`);
+  };
 }

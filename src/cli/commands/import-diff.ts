@@ -41,9 +41,10 @@ export const command: Command = {
   async run(call) {
     const path = pathFrom(call.args, call.positionals);
     const target = imageOrFileFrom(call.args, call.positionals, { snap: 'none' });
+    const openSource = sourceAt(call, path);
+    const sparse = sparseBytes(call);
     const result = await withTarget(call, target, async (image, openAtSnap) => {
-      const source = await sourceAt(call, path);
-      return closing(new ByteReader(source), async (reader) => {
+      return closing(new ByteReader(await openSource()), async (reader) => {
         const total = await lengthOf(path);
         const progress = call.progress('Importing image diff');
         const done = await importDiff(image, openAtSnap, reader, {
@@ -52,7 +53,7 @@ export const command: Command = {
           overwrite: call.args.has('overwrite'),
           skipExisting: call.args.has('skip-existing'),
           dryRun: call.args.has('dry-run'),
-          ...sparseBytes(call),
+          ...sparse,
           signal: call.signal,
           onNotice: call.notice,
           onProgress: (bytes) => progress.update(bytes, total),
@@ -79,7 +80,17 @@ function withTarget<T>(
     const message = `'${target.file}' is a file and has no snapshot '${printable(snap)}'`;
     return Promise.reject(new RbdeltaError('invalid', message, { hint: 'only a full can be put on a file' }));
   };
-  return openFileToWrite(target.file).then((image) => closing(image, (file) => use(file, noSnapshots)));
+  return openFileToWrite(target.file).then(async (file) => {
+    // A file that was not there before stays only when something was imported into it.
+    let keep = false;
+    try {
+      const result = await use(file, noSnapshots);
+      keep = !call.args.has('dry-run');
+      return result;
+    } finally {
+      await (keep ? file.close() : file.discard());
+    }
+  });
 }
 
 function summary({ diffs }: ImportResult, dry: boolean): string {

@@ -42,6 +42,7 @@ export const command: Command = {
     const named = destination(call, path);
     const format = args.value('export-format', oneOf('1', '2')) ?? '1';
     const create = creationFrom(call);
+    const openSource = sourceAt(call, path);
     const total = await lengthOf(path);
     const progress = call.progress('Importing image');
     const options: ImportOptions = {
@@ -53,7 +54,7 @@ export const command: Command = {
     };
     const done = await withCluster(call, async (cluster, pool) => {
       const spec = inPool(named, pool);
-      const source = await sourceAt(call, path);
+      const source = await openSource();
       if (format === '2')
         return closing(new ByteReader(source), (reader) => importImage(cluster, spec, reader, options));
       return closing(source, () => importRaw(cluster, spec, source, total, options));

@@ -24,9 +24,10 @@ export const command: Command = {
   async run(call) {
     const path = pathFrom(call.args, call.positionals);
     const format = outputFormat(call);
+    const openSource = sourceAt(call, path);
     const progress = call.progress('Reading');
     const total = await lengthOf(path);
-    const report = await closing(new ByteReader(await sourceAt(call, path)), (reader) =>
+    const report = await closing(new ByteReader(await openSource()), (reader) =>
       inspectStream(reader, { signal: call.signal, onProgress: (bytes) => progress.update(bytes, total) }),
     );
     progress.clear();

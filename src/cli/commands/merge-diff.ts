@@ -26,9 +26,10 @@ export const command: Command = {
     if (words.filter((word) => word === '-').length > 1) throw usage('standard input can only be one of the inputs');
     const json = printsResult(call, path);
     const version = call.args.value('diff-format', oneOf('1', '2'));
+    const inputs = words.map((name) => ({ name, open: sourceAt(call, name) }));
+    const openSink = sinkAt(call, path);
     const progress = call.progress('Merging image diff');
-    const inputs = words.map((name) => ({ name, open: () => sourceAt(call, name) }));
-    const result = await mergeDiff(inputs, (maxBytes) => sinkAt(call, path, maxBytes), {
+    const result = await mergeDiff(inputs, openSink, {
       ...(version === null ? {} : { version: version === '2' ? 2 : 1 }),
       signal: call.signal,
       onProgress: ({ doneBytes, totalBytes }) => progress.update(doneBytes, totalBytes),

@@ -1,0 +1,157 @@
+// The commands as users type them, on the local pool.
+
+import { readFile, writeFile } from 'node:fs/promises';
+import { describe, expect, test } from 'vitest';
+import { noise } from '../kit/noise.ts';
+import { makeWorld } from './world.ts';
+
+const size = 1 << 20;
+
+describe('the way of a backup', () => {
+  test('a full and an increment, through files, end in equal images; the summary is for terminals only', async () => {
+    const { run, ok, path } = await makeWorld();
+    const first = noise(1, size);
+    await writeFile(path('raw'), first);
+    await ok('import raw volumes/vm');
+    await ok('snap create volumes/vm@mon');
+    const full = await run('export-diff volumes/vm@mon mon.rbdiff');
+    expect(full).toMatchObject({ status: 0, stderr: '' });
+    await ok('create --size 1 backups/vm');
+    await ok('import-diff mon.rbdiff backups/vm');
+    await ok('resize --size 2 volumes/vm');
+    await ok('snap create volumes/vm@tue');
+    await ok(
+      'export-diff --from-snap mon --snap tue --pool volumes --image vm --path tue.rbdiff.zst --compress zstd:1',
+    );
+    await ok('import-diff --image backups/vm --path tue.rbdiff.zst --no-progress');
+    await ok('export backups/vm@tue out');
+    expect(await readFile(path('out'))).toEqual(Buffer.concat([first, Buffer.alloc(size)]));
+    expect(JSON.parse(await ok('snap ls --json backups/vm')).map(({ name }: { name: string }) => name)).toEqual([
+      'mon',
+      'tue',
+    ]);
+  });
+
+  test('merged diffs are one diff; a chain on standard input is applied in turn', async () => {
+    const { ok, path } = await makeWorld();
+    await writeFile(path('raw'), noise(2, size));
+    await ok('import raw volumes/vm');
+    for (const snap of ['a', 'b', 'c']) await ok(`snap create volumes/vm@${snap}`);
+    await ok('export-diff volumes/vm@a a');
+    await ok('export-diff volumes/vm@b --from-snap a b');
+    await ok('export-diff volumes/vm@c --from-snap b c');
+    const merged = JSON.parse(await ok('merge-diff a b c abc --json'));
+    expect(merged).toMatchObject({ data_bytes: size });
+    await ok('merge-diff a b --path ab');
+    await ok('merge-diff a b ab2');
+    expect(await readFile(path('ab2'))).toEqual(await readFile(path('ab')));
+    await ok('create backups/vm -s 1M');
+    const chain = Buffer.concat(await Promise.all(['a', 'b', 'c'].map((name) => readFile(path(name)))));
+    const done = JSON.parse(await ok('import-diff - backups/vm --json', { stdin: chain }));
+    expect(done.diffs.map((diff: { to_snap: string }) => diff.to_snap)).toEqual(['a', 'b', 'c']);
+  });
+
+  test('ranges of a diff put together are the whole', async () => {
+    const { ok, path } = await makeWorld();
+    await writeFile(path('raw'), noise(3, size));
+    await ok('import raw volumes/vm');
+    await ok('export-diff volumes/vm --length 300K one');
+    await ok('export-diff volumes/vm --offset 300K two');
+    const span = async (name: string) => JSON.parse(await ok(`inspect --json ${name}`)).diffs[0];
+    expect(await span('one')).toMatchObject({ first_offset: 0, last_end: 300 << 10, size });
+    expect(await span('two')).toMatchObject({ first_offset: 300 << 10, last_end: size, size });
+  });
+
+  test('a raw file is a source and a target', async () => {
+    const { ok, path } = await makeWorld();
+    await writeFile(path('raw'), noise(4, size));
+    await ok('export-diff file:raw full');
+    await ok('import-diff full file:copy');
+    expect(await readFile(path('copy'))).toEqual(await readFile(path('raw')));
+  });
+
+  test('export and import carry snapshots in format 2, and the name of a file where none is given', async () => {
+    const { ok, path } = await makeWorld({ pools: ['rbd'] });
+    await writeFile(path('vm'), noise(5, size));
+    await ok('import vm');
+    await ok('snap create vm@mon');
+    await ok('export vm vm.rbd --export-format=2 --compress zstd');
+    await ok('import --export-format 2 vm.rbd copy');
+    expect(await ok('ls')).toBe('copy\nvm\n');
+    expect(JSON.parse(await ok('snap ls copy --format json'))).toMatchObject([{ name: 'mon', size }]);
+    await ok('import --image old --pool rbd vm').then(() => ok('info old'));
+  });
+});
+
+describe('image verbs', () => {
+  test('an image lives: created, listed, resized, protected, purged, removed', async () => {
+    const { run, ok } = await makeWorld();
+    await ok('create --size 4M --object-size 1M --image-feature layering,exclusive-lock,object-map volumes/vm');
+    expect(JSON.parse(await ok('info volumes/vm --json'))).toMatchObject({
+      size: 4 << 20,
+      objects: 4,
+      order: 20,
+      features: ['layering', 'exclusive-lock', 'object-map', 'fast-diff'],
+    });
+    expect(await ok('ls -l volumes')).toMatch(/^NAME  SIZE   PARENT  FMT  PROT  LOCK\nvm    4 MiB {12}2 {12}\n$/u);
+    await ok('resize volumes/vm --size 2 --allow-shrink');
+    await ok('snap create volumes/vm@a');
+    await ok('snap create volumes/vm@b');
+    await ok('snap protect volumes/vm@a');
+    expect((await run('snap rm volumes/vm@a')).status).toBe(16);
+    const purge = await run('snap purge volumes/vm');
+    expect(purge).toMatchObject({ status: 0, stderr: expect.stringContaining("'a'") });
+    await ok('snap rollback volumes/vm@a');
+    await ok('snap unprotect volumes/vm@a');
+    await ok('snap rm volumes/vm@a');
+    await ok('rm volumes/vm');
+    expect(await ok('ls volumes')).toBe('');
+    await ok('pool rm volumes');
+    expect(await ok('pool ls')).toBe('backups\n');
+  });
+});
+
+describe('inspect and doctor', () => {
+  test('inspect draws what is there, and names what is damaged', async () => {
+    const { run, ok, path } = await makeWorld({ pools: [] });
+    await writeFile(path('raw'), Buffer.concat([noise(6, size / 2), Buffer.alloc(size / 2)]));
+    await ok('export-diff file:raw full');
+    const text = await ok('inspect full');
+    expect(text).toContain('the beginning to the head');
+    expect(text).toMatch(/\|█+ *\|/u);
+    const whole = await readFile(path('full'));
+    const cut = await run('inspect -', { stdin: whole.subarray(0, whole.length - 1) });
+    expect(cut.status).toBe(74);
+    expect(cut.stdout).toContain('not whole');
+    expect(cut.stderr).toMatch(/^rbdelta: .*\n(hint: .*\n)?$/u);
+  });
+
+  test('doctor says which cluster is meant and why, and looks at an image', async () => {
+    const { ok, run, env } = await makeWorld();
+    await ok('create --size 1 volumes/vm');
+    const text = await ok('doctor volumes/vm');
+    expect(text).toContain(`the local pool in ${env['RBDELTA_DIR']}, because RBDELTA_DIR names it`);
+    expect(text).toContain('object maps are valid');
+    const missing = await run('doctor --json volumes/nosuch');
+    expect(missing.status).toBe(2);
+    const problems = JSON.parse(missing.stdout).filter(({ state }: { state: string }) => state === 'problem');
+    expect(problems).toMatchObject([{ area: 'image', code: 'notFound' }]);
+  });
+});
+
+describe('help', () => {
+  test('lists the commands, tells about each, and completes them', async () => {
+    const { ok } = await makeWorld({ pools: [] });
+    expect(await ok('help')).toContain('rbdelta export-diff');
+    for (const line of ['help export-diff', 'export-diff --help', 'export-diff vm -h']) {
+      const text = await ok(line);
+      expect(text).toContain('--from-snap');
+      expect(text).toContain('Examples:');
+      expect(Math.max(...text.split('\n').map((one) => one.length))).toBeLessThanOrEqual(80);
+    }
+    expect(await ok('--version', {})).toMatch(/^rbdelta \d+\.\d+\.\d+/u);
+    expect(await ok('completion', { env: { SHELL: '/bin/bash' } })).toContain('complete -o');
+    expect(await ok(['--get-yargs-completions', 'rbdelta', 'snap', ''], {})).toContain('rollback');
+    expect(await ok(['--get-yargs-completions', 'rbdelta', 'export-diff', '--f'], {})).toContain('--from-snap');
+  });
+});

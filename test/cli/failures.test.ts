@@ -1,0 +1,98 @@
+// Every failure is one sentence and a status that rbd has for it too.
+
+import { readFile, writeFile } from 'node:fs/promises';
+import { expect, test } from 'vitest';
+import { noise } from '../kit/noise.ts';
+import { makeWorld } from './world.ts';
+
+test('each failure has its status, one sentence, and changes nothing', async () => {
+  const { run, ok, path } = await makeWorld();
+  await writeFile(path('raw'), noise(1, 65536));
+  await ok('import raw volumes/vm');
+  await ok('snap create volumes/vm@a');
+  await ok('export-diff volumes/vm@a full');
+  await ok('export-diff volumes/vm --from-snap a increment');
+  await ok('create backups/vm --size 64K');
+  await writeFile(path('cut'), (await readFile(path('full'))).subarray(0, 1000));
+  const before = await ok('ls -l backups');
+
+  const cases: [status: number, line: string][] = [
+    [1, 'nosuch'],
+    [1, 'snap'],
+    [1, 'export-diff volumes/vm x extra'],
+    [1, 'export-diff volumes/vm x --nosuch=1'],
+    [1, 'export-diff volumes/vm x --diff-format 3'],
+    [1, 'export-diff volumes/vm x --compress lz4'],
+    [1, 'export-diff volumes/vm - --json'],
+    [1, 'import-diff --rollback --sparse-size x full backups/vm'],
+    [1, 'merge-diff - - x'],
+    [1, 'diff volumes/vm --format yaml'],
+    [1, 'create --size 8Q volumes/x'],
+    [2, 'export-diff volumes/nosuch x'],
+    [2, 'export-diff volumes/vm@nosuch x'],
+    [2, 'export-diff --from-snap nosuch volumes/vm x'],
+    [2, 'export-diff nosuch/vm x'],
+    [2, 'import-diff nosuch backups/vm'],
+    [2, 'merge-diff nosuch full x'],
+    [2, 'inspect nosuch'],
+    [16, 'rm volumes/vm'],
+    [17, 'export-diff volumes/vm full'],
+    [17, 'export volumes/vm raw'],
+    [17, 'import raw volumes/vm'],
+    [17, 'snap create volumes/vm@a'],
+    [17, 'import-diff full volumes/vm'],
+    [22, 'export-diff'],
+    [22, 'export-diff volumes/vm'],
+    [22, 'import-diff full'],
+    [22, 'import-diff full backups/vm@a'],
+    [22, 'import-diff raw backups/vm'],
+    [22, 'merge-diff full'],
+    [22, 'merge-diff full full'],
+    [22, 'merge-diff full full x'],
+    [22, 'resize volumes/vm --size 4K'],
+    [22, 'snap create volumes/vm'],
+    [22, 'diff volumes/vm --pretty-format'],
+    [22, 'create volumes/x'],
+    [22, 'inspect raw'],
+    [74, 'import-diff cut backups/vm'],
+    [74, 'merge-diff cut increment x'],
+    [74, 'inspect cut'],
+    [95, 'create volumes/x --size 1 --journal-pool p'],
+    [110, 'ls -m 127.0.0.1:1 --timeout 1 volumes'],
+    [111, 'ls --cluster nosuch volumes'],
+  ];
+  for (const [status, line] of cases) {
+    const result = await run(line);
+    expect({ line, status: result.status, stderr: result.stderr }).toEqual({
+      line,
+      status,
+      stderr: line === 'snap' ? '' : expect.stringMatching(/^rbdelta: [^\n]+\n(hint: [^\n]+\n)?$/u),
+    });
+  }
+  expect((await run('import-diff - backups/vm', { stdin: Buffer.alloc(0) })).status).toBe(74);
+  expect(await ok('ls -l backups')).toBe(before);
+  expect((await run('inspect x')).status).toBe(2); // nothing was left under the name of an output
+});
+
+test('an image that went its own way is status 67; --rollback and --force go on', async () => {
+  const { run, ok, path } = await makeWorld();
+  await writeFile(path('raw'), noise(1, 65536));
+  await ok('import raw volumes/vm');
+  await ok('snap create volumes/vm@a');
+  await ok('export-diff volumes/vm@a full');
+  await ok('snap create volumes/vm@b');
+  await ok('export-diff volumes/vm@b --from-snap a inc');
+  await ok('create backups/vm --size 64K');
+  await ok('import-diff full backups/vm');
+  await writeFile(path('other'), noise(2, 65536));
+  await ok('export-diff file:other otherdiff');
+  await ok('import-diff --overwrite otherdiff backups/vm');
+  expect(await run('import-diff inc backups/vm')).toMatchObject({
+    status: 67,
+    stderr: expect.stringContaining('hint:'),
+  });
+  expect(await run('import-diff --dry-run --rollback inc backups/vm')).toMatchObject({ status: 0 });
+  expect(await run('import-diff inc backups/vm')).toMatchObject({ status: 67 });
+  expect(await run('import-diff --rollback inc backups/vm')).toMatchObject({ status: 0 });
+  expect(await run('import-diff --skip-existing inc backups/vm')).toMatchObject({ status: 0 });
+});

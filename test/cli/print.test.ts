@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest';
+import { picture } from '../../src/cli/picture.ts';
+import { bytesText, list, object, optional, table, timeText, toJson, toXml } from '../../src/cli/print.ts';
+import { progressLine, terminalProgress } from '../../src/cli/progress.ts';
+import { ChangeMap } from '../../src/ops/change-map.ts';
+
+describe('what is printed', () => {
+  test.each([
+    [0, '0 B'],
+    [512, '512 B'],
+    [1234567, '1.2 MiB'],
+    [8 << 20, '8 MiB'],
+    [1.5 * 2 ** 30, '1.5 GiB'],
+    [12345, '12 KiB'],
+    [2 ** 40, '1 TiB'],
+    [2 ** 53, '8 PiB'],
+  ])('%d bytes are %s, as Ceph says it', (bytes, text) => {
+    expect(bytesText(bytes)).toBe(text);
+  });
+
+  test('a time is as ctime has it', () => {
+    expect(timeText(new Date(2026, 0, 2, 3, 4, 5).getTime())).toBe('Fri Jan  2 03:04:05 2026');
+  });
+
+  test('a table pads every column, the last as well', () => {
+    const columns = [
+      { title: 'ID', align: 'right' },
+      { title: 'NAME', align: 'left' },
+    ] as const;
+    expect(
+      table(columns, [
+        ['1', 'a'],
+        ['100', 'longer'],
+      ]),
+    ).toBe('ID   NAME  \n  1  a     \n100  longer\n');
+  });
+
+  const tree = object(
+    ['name', 'a<b'],
+    optional('none', null),
+    ['list', list('item', [1, true])],
+    ['no', list('x', [])],
+  );
+
+  test('json and xml come from one tree', () => {
+    expect(toJson(tree, false)).toBe('{"name":"a<b","list":[1,true],"no":[]}\n');
+    expect(toXml('root', tree, false)).toBe(
+      '<root><name>a&lt;b</name><list><item>1</item><item>true</item></list><no></no></root>\n',
+    );
+    expect(toXml('root', tree, true)).toContain(' <list>\n  <item>1</item>\n');
+  });
+});
+
+describe('progress', () => {
+  test('says what it knows, and no more', () => {
+    expect(progressLine('Importing', 1 << 20, null, 0)).toBe('Importing: (1 MiB)');
+    expect(progressLine('Exporting', 256 << 20, 1 << 30, 2000)).toBe(
+      'Exporting: 25% (256 MiB of 1 GiB, 128 MiB/s, 0:06 left)',
+    );
+    expect(progressLine('Exporting', 0, 0, 0)).toContain('100%');
+  });
+
+  test('writes over one line that fits the terminal, ten times a second at most, and leaves a summary', () => {
+    let written = '';
+    let nowMs = 0;
+    const progress = terminalProgress({
+      task: 'Exporting image',
+      write: (text) => void (written += text),
+      columns: () => 20,
+      nowMs: () => nowMs,
+    });
+    progress.update(1, 100);
+    progress.update(2, 100);
+    nowMs = 3000;
+    progress.update(50, 100);
+    progress.finish('exported it');
+    const lines = written.split('\r').filter((line) => line !== '');
+    expect(lines).toHaveLength(3);
+    for (const line of lines.slice(0, 2)) expect(line.replace('\x1b[K', '').length).toBeLessThan(20);
+    expect(lines[2]).toBe('\x1b[Kexported it in 3.0 s\n');
+  });
+});
+
+describe('the picture of an image', () => {
+  const draw = (map: ChangeMap, columns = 29): string[] => picture(map, { columns, unicode: false }).split('\n');
+
+  test('shows data by its share, zeros, and nothing', () => {
+    const map = new ChangeMap(16 * 8 * 512);
+    map.addData(0, 512);
+    map.addZero(512, 512);
+    map.addData(3 * 512, 100);
+    expect(draw(map)[0]).toBe('      0 B |#- .            |');
+  });
+
+  test('is as wide as the terminal at most, and a small image is no larger than its sectors', () => {
+    const map = new ChangeMap(1 << 40);
+    map.addData(2 ** 39, 2 ** 39);
+    const lines = draw(map, 60);
+    expect(lines.slice(0, 8).every((line) => line.length <= 60)).toBe(true);
+    expect(lines[3]).toMatch(/\| +\|$/u);
+    expect(lines[4]).toMatch(/\|#+\|$/u);
+    expect(draw(new ChangeMap(512))).toHaveLength(3);
+    expect(picture(new ChangeMap(0), { columns: 80, unicode: true })).toBe('');
+  });
+});
