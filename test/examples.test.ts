@@ -4,16 +4,14 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { rbdelta, rbdeltaProgram, run } from './kit/command.ts';
+import { rbdeltaOk, rbdeltaProgram, succeed } from './kit/command.ts';
 import { noise } from './kit/noise.ts';
 
 let folder: string;
 const dir = (name: string): string => join(folder, name);
-const here = async (...args: string[]): Promise<void> => {
-  expect(await rbdelta(['--cluster-dir', dir('here'), ...args])).toMatchObject({ status: 0 });
-};
-const bytesOf = async (cluster: string, spec: string): Promise<Buffer> =>
-  (await rbdelta(['--cluster-dir', dir(cluster), 'export', '--no-progress', spec, '-'])).stdout;
+const here = (...args: string[]): Promise<Buffer> => rbdeltaOk(['--cluster-dir', dir('here'), ...args]);
+const bytesOf = (cluster: string, spec: string): Promise<Buffer> =>
+  rbdeltaOk(['--cluster-dir', dir(cluster), 'export', '--no-progress', spec, '-']);
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'rbdelta-examples-'));
@@ -31,24 +29,20 @@ afterAll(() => rm(folder, { recursive: true }));
 
 test('examples/blocks-that-differ.mjs writes a diff that makes the one file of the other', async () => {
   const args = ['examples/blocks-that-differ.mjs', dir('before.raw'), dir('after.raw'), 'monday', 'tuesday'];
-  const { status, stdout } = await run(process.execPath, args);
-  expect(status).toBe(0);
-  const imported = await rbdelta(['--cluster-dir', dir('here'), 'import-diff', '--no-progress', '-', 'volumes/vm-1'], {
-    stdin: stdout,
-  });
-  expect(imported).toMatchObject({ status: 0 });
+  const stdin = await succeed(process.execPath, args);
+  await rbdeltaOk(['--cluster-dir', dir('here'), 'import-diff', '--no-progress', '-', 'volumes/vm-1'], { stdin });
   expect((await bytesOf('here', 'volumes/vm-1@tuesday')).equals(await readFile(dir('after.raw')))).toBe(true);
 });
 
 test('examples/two-clusters.sh carries a full and an increment from one cluster to another', async () => {
-  expect(await rbdelta(['--cluster-dir', dir('there'), 'pool', 'create', 'volumes'])).toMatchObject({ status: 0 });
+  await rbdeltaOk(['--cluster-dir', dir('there'), 'pool', 'create', 'volumes']);
   const env = { RBDELTA: `${process.execPath} ${rbdeltaProgram}` };
   for (const [old = '', snap = ''] of [
     ['-', 'monday'],
     ['monday', 'tuesday'],
   ]) {
     const args = ['examples/two-clusters.sh', dir('here'), dir('there'), 'volumes/vm-1', old, snap];
-    expect(await run('bash', args, { env })).toMatchObject({ status: 0 });
+    await succeed('bash', args, { env });
   }
   const [sent, arrived] = [
     await bytesOf('here', 'volumes/vm-1@tuesday'),
@@ -59,9 +53,6 @@ test('examples/two-clusters.sh carries a full and an increment from one cluster 
 
 test('examples/library.mjs lists what changed, and writes it as a stream', async () => {
   const args = ['examples/library.mjs', dir('here'), 'volumes/vm-1@tuesday', 'monday', dir('library.diff')];
-  const { status, stdout } = await run(process.execPath, args);
-  expect(status).toBe(0);
-  expect(stdout.toString()).toMatch(/^data 196608~4096$/m);
-  const { stdout: told } = await rbdelta(['inspect', '--json', dir('library.diff')]);
-  expect(told.toString()).toContain('"tuesday"');
+  expect((await succeed(process.execPath, args)).toString()).toMatch(/^data 196608~4096$/m);
+  expect((await rbdeltaOk(['inspect', '--json', dir('library.diff')])).toString()).toContain('"tuesday"');
 });

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { digestOf, pipe, rbd, rbdelta, rbdeltaProgram, start, succeed } from '../kit/command.ts';
+import { digestOf, pipe, rbd, rbdeltaOk, rbdeltaProgram, start, succeed } from '../kit/command.ts';
 import { noise } from '../kit/noise.ts';
 import { RbdWriter } from '../kit/rbd-writer.ts';
 import { forget, histories, MiB } from './histories.ts';
@@ -97,7 +97,7 @@ describe.skipIf(process.env['RBDELTA_TEST_CEPH'] !== '1')('beside rbd', () => {
     for (const format of ['1', '2']) {
       const args = ['export', '--no-progress', '--export-format', format, source];
       await rbd([...args, join(folder, `rbd.${format}`)]);
-      expect(await rbdelta([...args, join(folder, `rbdelta.${format}`)])).toMatchObject({ status: 0 });
+      await rbdeltaOk([...args, join(folder, `rbdelta.${format}`)]);
       for (const side of ['rbd', 'rbdelta'])
         files[`${side}.${format}`] = await readFile(join(folder, `${side}.${format}`));
     }
@@ -114,7 +114,7 @@ describe.skipIf(process.env['RBDELTA_TEST_CEPH'] !== '1')('beside rbd', () => {
     await rbd(['export-diff', '--no-progress', '--from-snap', 's1', `${source}@mid`, mid]);
     await rbd(['export-diff', '--no-progress', '--from-snap', 'mid', `${source}@s2`, s2]);
     const merged = join(folder, 'merged.diff');
-    expect(await rbdelta(['merge-diff', '--no-progress', ...diffs, merged])).toMatchObject({ status: 0 });
+    await rbdeltaOk(['merge-diff', '--no-progress', ...diffs, merged]);
     const copy = await target('it-merged');
     await rbd(['import-diff', '--no-progress', merged, copy]);
     expect(await bytesOf(`${copy}@s2`)).toBe(truth.s2);
@@ -123,9 +123,9 @@ describe.skipIf(process.env['RBDELTA_TEST_CEPH'] !== '1')('beside rbd', () => {
   test('compressed on the way out, recognised on the way in, and plain zstd in between', async () => {
     const file = join(folder, 'full.zst');
     const args = ['export-diff', '--no-progress', '--compress', 'zstd:3', `${source}@s2`, file];
-    expect(await rbdelta(args)).toMatchObject({ status: 0 });
+    await rbdeltaOk(args);
     const copy = await target('it-zstd');
-    expect(await rbdelta(['import-diff', '--no-progress', file, copy])).toMatchObject({ status: 0 });
+    await rbdeltaOk(['import-diff', '--no-progress', file, copy]);
     expect(await bytesOf(`${copy}@s2`)).toBe(truth.s2);
     const other = await target('it-zstd-rbd');
     const { statuses, stderr } = await pipe(['zstd', '-dc', file], ['rbd', 'import-diff', '--no-progress', '-', other]);

@@ -89,5 +89,9 @@ export async function pipe(from: string[], to: string[]): Promise<{ statuses: nu
 export const rbdelta = (args: string[], options: CommandOptions = {}): Promise<CommandResult> =>
   run(process.execPath, [rbdeltaProgram, ...args], options);
 
-/** The real `rbd`, which must succeed. */
+/** rbdelta, which must succeed; resolves to stdout. */
+export const rbdeltaOk = (args: string[], options: CommandOptions = {}): Promise<Buffer> =>
+  succeed(process.execPath, [rbdeltaProgram, ...args], options);
+
+/** The real `rbd`, which must succeed; resolves to stdout. */
 export const rbd = (args: string[], options: CommandOptions = {}): Promise<Buffer> => succeed('rbd', args, options);
