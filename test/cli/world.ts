@@ -17,14 +17,14 @@ export interface World {
   dir: string;
   /** What the program finds around it: the local pool, and nothing of the machine's own. */
   env: Record<string, string | undefined>;
-  path(name: string): string;
+  path: (name: string) => string;
   /**
    * Runs to the end, in the directory, whatever the status: in this process, which is quicker, or, given options, as
    * the program that was built. Only that one has a standard input and output of its own.
    */
-  run(line: string | string[], options?: CommandOptions): Promise<Result>;
+  run: (line: string | string[], options?: CommandOptions) => Promise<Result>;
   /** As `run`; the status must be 0. Resolves to stdout. */
-  ok(line: string | string[], options?: CommandOptions): Promise<string>;
+  ok: (line: string | string[], options?: CommandOptions) => Promise<string>;
 }
 
 /** With the pools `volumes` and `backups` unless `pools` says otherwise. Removed after the test. */

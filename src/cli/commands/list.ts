@@ -1,5 +1,6 @@
 // rbdelta ls: the images of a pool, as rbd prints them.
 
+import { RbdeltaError } from '../../error.ts';
 import type { ImageInfo, Snapshot } from '../../image/port.ts';
 import { formatSpec } from '../../image/spec.ts';
 import { closing, withCluster } from '../cluster.ts';
@@ -29,8 +30,13 @@ export const command: Command = {
       const images: ImageInfo[] = [];
       for (const image of names) {
         if (call.signal.aborted) throw call.signal.reason;
-        const opened = await cluster.open({ pool, namespace: named.namespace, image, snap: null });
-        images.push(await closing(opened, (one) => one.info()));
+        const spec = { pool, namespace: named.namespace, image, snap: null };
+        try {
+          images.push(await closing(await cluster.open(spec), (one) => one.info()));
+        } catch (error) {
+          // Somebody may have removed it since it was listed.
+          if (!(error instanceof RbdeltaError && error.code === 'notFound')) throw error;
+        }
       }
       const versions = images.flatMap(versionsOf);
       const items = versions.map(
