@@ -4,6 +4,7 @@
 // inherit what lets its parent run TypeScript in a checkout (vitest, tsx), and Node 20 cannot do it by itself.
 
 import { Worker } from 'node:worker_threads';
+import PQueue from 'p-queue';
 import { RbdeltaError } from '../error.ts';
 
 export interface Thread<In, Out> {
@@ -56,25 +57,24 @@ export function startThread<In, Out>(name: string, moduleUrl: string): Thread<In
 /** Up to `count` threads of a kind, each started when there is nobody idle to do a call. */
 export class ThreadPool<In, Out> {
   readonly #start: () => Thread<In, Out>;
-  readonly #count: number;
+  readonly #calls: PQueue;
   readonly #threads: Thread<In, Out>[] = [];
   readonly #idle: Thread<In, Out>[] = [];
-  readonly #waiting: ((thread: Thread<In, Out>) => void)[] = [];
 
   constructor(start: () => Thread<In, Out>, count: number) {
     this.#start = start;
-    this.#count = count;
+    this.#calls = new PQueue({ concurrency: count });
   }
 
-  async run(message: In, moved: ArrayBuffer[]): Promise<Out> {
-    const thread = await this.#take();
-    try {
-      return await thread.run(message, moved);
-    } finally {
-      const next = this.#waiting.shift();
-      if (next) next(thread);
-      else this.#idle.push(thread);
-    }
+  run(message: In, moved: ArrayBuffer[]): Promise<Out> {
+    return this.#calls.add(async () => {
+      const thread = this.#idle.pop() ?? this.#another();
+      try {
+        return await thread.run(message, moved);
+      } finally {
+        this.#idle.push(thread);
+      }
+    });
   }
 
   /** Calls that are under way or wait reject. */
@@ -82,10 +82,7 @@ export class ThreadPool<In, Out> {
     await Promise.all(this.#threads.map((thread) => thread.stop()));
   }
 
-  #take(): Thread<In, Out> | Promise<Thread<In, Out>> {
-    const idle = this.#idle.pop();
-    if (idle) return idle;
-    if (this.#threads.length === this.#count) return new Promise((resolve) => this.#waiting.push(resolve));
+  #another(): Thread<In, Out> {
     const thread = this.#start();
     this.#threads.push(thread);
     return thread;

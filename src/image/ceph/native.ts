@@ -1,5 +1,6 @@
 // The bridge to librados, librbd and libc: libraries are loaded and functions declared when they are first needed.
 
+import PQueue from 'p-queue';
 import { RbdeltaError } from '../../error.ts';
 import { callbacks, libraries, prototypes } from './prototypes.ts';
 
@@ -29,27 +30,7 @@ export interface Native {
 /** Node has four worker threads: one is left for file I/O while librbd blocks the others. */
 const workerThreads = 3;
 
-class Turnstile {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(places: number) {
-    this.#free = places;
-  }
-
-  async enter(): Promise<void> {
-    if (this.#free > 0) this.#free -= 1;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-  }
-
-  leave(): void {
-    const next = this.#waiting.shift();
-    if (next) next();
-    else this.#free += 1;
-  }
-}
-
-const workers = new Turnstile(workerThreads);
+const workers = new PQueue({ concurrency: workerThreads });
 
 type Koffi = typeof import('koffi')['default'];
 type KoffiFunction = ReturnType<ReturnType<Koffi['load']>['func']>;
@@ -115,18 +96,15 @@ async function load(): Promise<Native> {
     call: (name, ...args) => Number(find(name)(...args) ?? 0),
     callAsync: async (name, ...args) => {
       const declared = find(name);
-      await workers.enter();
-      try {
-        return await new Promise<number>((resolve, reject) => {
+      const start = (): Promise<number> =>
+        new Promise<number>((resolve, reject) => {
           declared.async(...args, (error: unknown, result: number | bigint | null | undefined) => {
             args.length = 0; // what keeps the buffers alive until here
             if (error) reject(error as Error);
             else resolve(Number(result ?? 0));
           });
         });
-      } finally {
-        workers.leave();
-      }
+      return workers.add(start);
     },
     pointer: (name, ...args) => find(name)(...args) as Pointer,
     bytesAt: (address, length) => {
