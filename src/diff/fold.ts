@@ -1,7 +1,5 @@
 // Object maps of consecutive versions folded into one answer: which objects changed. Rule: formats/object-map/spec.md
 
-import { chunkBytes, type FoldKernel, foldKernel } from './fold-kernel.ts';
-
 /** Objects [first, end). `data`: exist now, and may have changed; `zero`: had data once, and do not exist now. */
 export interface ObjectRun {
   first: number;
@@ -41,7 +39,7 @@ export class ObjectFold {
 
   /** The map of the version where the diff starts, which has `objects` objects: what lies behind them is ignored. */
   start(map: PackedStates, objects: number): void {
-    this.#each(map, objects, ({ start }, bytes) => start(bytes));
+    this.#each(map, objects, startWords);
   }
 
   /** The end version's map, where the diff starts at the beginning of time: what exists is data. */
@@ -52,7 +50,7 @@ export class ObjectFold {
 
   /** The map of the next version, which has `objects` objects; `isEnd` tells that it is the last. */
   next(map: PackedStates, objects: number, isEnd: boolean): void {
-    this.#each(map, objects, ({ next }, bytes) => next(bytes, isEnd ? -1 : 0));
+    this.#each(map, objects, (states, words) => nextWords(states, words, isEnd));
   }
 
   /** Objects [first, end) that are holes now and had no data at the start count as holes that had. */
@@ -73,13 +71,34 @@ export class ObjectFold {
 
   /** Whether the object exists in the version folded last. */
   exists(object: number): boolean {
-    return (((this.#bytes[object >> 2] ?? 0) >> (6 - 2 * (object & 3))) & 1) === 1;
+    return (stateOf(this.#bytes, object) & 1) === 1;
+  }
+
+  /**
+   * Up to `most` objects, spread over the image, that are unchanged data here although a map of `objects` objects calls
+   * them dirty (exists or pending, not clean).
+   */
+  unchangedButDirty(map: PackedStates, objects: number, most: number): number[] {
+    const found: number[] = [];
+    const bytes = Math.ceil(Math.min(map.count, objects, this.count) / 4);
+    const step = Math.max(1, Math.ceil(bytes / most));
+    for (let from = 0; from < bytes; from += step) {
+      for (let at = from; at < Math.min(from + step, bytes); at++) {
+        const [now, then] = [this.#bytes[at]!, map.states[at]!];
+        const hits = now & ~(now >> 1) & (then ^ (then >> 1)) & 0x55;
+        if (hits === 0) continue;
+        for (let i = 0; i < 4 && found.length < most; i++) if ((hits & (0x40 >> (2 * i))) !== 0) found.push(4 * at + i);
+        break;
+      }
+    }
+    return found;
   }
 
   /** How many objects changed. */
   changedCount(): { data: number; zero: number } {
     let [data, zero] = [0, 0];
-    for (const word of this.#words) {
+    for (let i = 0; i < this.#words.length; i++) {
+      const word = this.#words[i]!;
       const changed = (word >>> 1) & lowBits;
       if (changed === 0) continue;
       data += bitCount(changed & word);
@@ -123,25 +142,68 @@ export class ObjectFold {
   }
 
   /** Calls `fold` for all states, a chunk at a time, with the map beside them: zeros where it has no objects. */
-  #each(map: PackedStates, objects: number, fold: (kernel: FoldKernel, bytes: number) => void): void {
-    const kernel = foldKernel();
+  #each(map: PackedStates, objects: number, fold: (states: Int32Array, map: Int32Array) => void): void {
+    const chunk = new Int32Array(chunkWords); // the map's bytes do not lie on the borders of words
+    const bytes = new Uint8Array(chunk.buffer);
     const covered = Math.min(map.count, objects, this.count);
     const coveredBytes = Math.ceil(covered / 4);
-    for (let from = 0; from < this.#bytes.length; from += chunkBytes) {
-      const states = this.#bytes.subarray(from, from + chunkBytes);
-      const part = map.states.subarray(Math.min(from, coveredBytes), Math.min(from + states.length, coveredBytes));
-      kernel.map.set(part);
-      kernel.map.fill(0, part.length);
+    for (let from = 0; from < this.#bytes.length; from += bytes.length) {
+      const part = map.states.subarray(Math.min(from, coveredBytes), Math.min(from + bytes.length, coveredBytes));
+      bytes.set(part);
+      bytes.fill(0, part.length);
       const lastByte = (covered >> 2) - from;
       if ((covered & 3) !== 0 && lastByte >= 0 && lastByte < part.length) {
-        kernel.map[lastByte] = kernel.map[lastByte]! & (0xff00 >> (2 * (covered & 3)));
+        bytes[lastByte] = bytes[lastByte]! & (0xff00 >> (2 * (covered & 3)));
       }
-      kernel.state.set(states);
-      fold(kernel, states.length);
-      states.set(states.length === chunkBytes ? kernel.state : kernel.state.subarray(0, states.length));
+      fold(this.#words.subarray(from / 4, from / 4 + chunkWords), chunk);
     }
   }
 }
+
+const chunkWords = 8 << 10;
+
+/** Sixteen objects a word. A pending one (its delete is under way) counts as changed. */
+const startWords = (states: Int32Array, map: Int32Array): void => {
+  for (let i = 0; i < states.length; i++) {
+    const low = map[i]!;
+    const high = low >>> 1;
+    states[i] = ((high & ~low & lowBits) << 1) | ((low | high) & lowBits);
+  }
+};
+
+/** Most of a map is unchanged data: so many words are looked at together (the vectors are padded to it). */
+const glance = 4;
+
+/**
+ * Changed: changed before; or dirty (exists or pending, not clean); or there now and not before, or the other way round.
+ * A hole stays a hole before the end is reached: only whether it has data in the end counts.
+ */
+const nextWords = (states: Int32Array, map: Int32Array, isEnd: boolean): void => {
+  for (let i = 0; i < states.length; i += glance) {
+    const isClean = (map[i]! & map[i + 1]! & map[i + 2]! & map[i + 3]!) === -1;
+    if (
+      isClean &&
+      states[i] === lowBits &&
+      states[i + 1] === lowBits &&
+      states[i + 2] === lowBits &&
+      states[i + 3] === lowBits
+    ) {
+      continue;
+    }
+    for (let k = i; k < i + glance; k++) {
+      const state = states[k]!;
+      const low = map[k]!;
+      const high = low >>> 1;
+      const exists = (low | high) & lowBits;
+      const changed = ((state >>> 1) | (low ^ high) | (state ^ exists)) & lowBits;
+      const notHole = (state | (state >>> 1)) & lowBits;
+      states[k] = ((changed << 1) | exists) & (isEnd ? -1 : notHole | (notHole << 1));
+    }
+  }
+};
+
+const stateOf = (packed: Uint8Array, object: number): number =>
+  ((packed[object >> 2] ?? 0) >> (6 - 2 * (object & 3))) & 3;
 
 const bigEndian = (word: number): number =>
   (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);

@@ -118,11 +118,11 @@ function* listing(plan: DiffPlan): Generator<Work, void, undefined> {
   const period = periodBytes(plan.geometry);
   const bytes = Math.min(listingBytes, listingObjects * plan.geometry.objectBytes);
   const step = Math.max(1, Math.floor(bytes / period)) * period;
-  const lost = wholePeriods(plan, plan.lostOverlap);
+  const moved = wholePeriods(plan, plan.movedOverlap);
   for (let offset = plan.range.offset; offset < endOf(plan.range); ) {
     const end = Math.min((Math.floor(offset / step) + 1) * step, endOf(plan.range));
     const part: ChangedExtent = { offset, length: end - offset, kind: 'data' };
-    for (const extent of split(part, [lost.offset, endOf(lost)])) yield { ask: !isIn(lost, extent), extent };
+    for (const extent of split(part, [moved.offset, endOf(moved)])) yield { ask: !isIn(moved, extent), extent };
     offset = end;
   }
 }
@@ -135,14 +135,14 @@ function* workFor(plan: DiffPlan, candidate: ChangedExtent, zerosExactly: boolea
   }
   const isStriped = plan.geometry.stripeCount > 1;
   const shown = wholePeriods(plan, { offset: 0, length: parentOverlap(plan) });
-  const lost = wholePeriods(plan, plan.lostOverlap);
-  for (const extent of split(candidate, [endOf(shown), lost.offset, endOf(lost)])) {
+  const moved = wholePeriods(plan, plan.movedOverlap);
+  for (const extent of split(candidate, [endOf(shown), moved.offset, endOf(moved)])) {
     const isZero = extent.kind === 'zero';
     if (isIn(shown, extent) && (isZero || isStriped)) {
       // an object that is gone lets the parent show: after a rollback, for one; an exact answer does not know of it
       yield { ask: false, extent: { ...extent, kind: 'data' } };
-    } else if (isIn(lost, extent)) {
-      // nor does it know that the parent is gone
+    } else if (isIn(moved, extent)) {
+      // nor does it know that the parent is gone, or back
       yield { ask: false, extent };
     } else {
       // interleaved objects cannot be told apart by a range: all of them are asked

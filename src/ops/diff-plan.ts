@@ -33,8 +33,8 @@ export interface DiffPlan {
   method: 'same' | 'maps' | 'listing';
   /** What the maps tell; null unless that is the method. */
   objects: ObjectFold | null;
-  /** Of a clone: what shows the parent at the start, and no longer does at the end. Its length may be 0. */
-  lostOverlap: Extent;
+  /** Of a clone: what shows the parent at one end and not at the other. Its length may be 0. */
+  movedOverlap: Extent;
   onNotice: (text: string) => void;
   signal: AbortSignal | undefined;
 }
@@ -57,14 +57,14 @@ export const planDiff = async (image: Image, options: PlanOptions, attempt = 1):
     wholeObject: options.wholeObject ?? false,
     method: 'same',
     objects: null,
-    lostOverlap: lostOverlap(info, from),
+    movedOverlap: movedOverlap(info, from),
     onNotice: options.onNotice ?? (() => {}),
     signal: options.signal,
   };
   if (from !== null && from.id === info.snapshot?.id) return plan;
   const folded = await foldMaps(image, info, from);
   if (folded.outcome === 'maps') {
-    markLost(plan, folded.fold);
+    markMoved(plan, folded.fold);
     return { ...plan, method: 'maps', objects: folded.fold };
   }
   if (folded.outcome === 'changed' && attempt < attempts) return planDiff(image, options, attempt + 1);
@@ -77,14 +77,14 @@ export const planDiff = async (image: Image, options: PlanOptions, attempt = 1):
 const attempts = 5;
 
 /**
- * Where the parent is lost, what has no data now may have shown the parent's at the start: no map tells of it. Those
- * at the borders are partly outside, where nothing may have happened to them.
+ * What the clone has no data for shows the parent at one end, zeros at the other: no map tells of it. Objects at the
+ * borders are partly outside, where nothing may have happened to them.
  */
-const markLost = ({ geometry, lostOverlap }: DiffPlan, fold: ObjectFold): void => {
-  if (lostOverlap.length === 0) return;
-  const { first, end } = objectsOf(geometry, lostOverlap);
+const markMoved = ({ geometry, movedOverlap }: DiffPlan, fold: ObjectFold): void => {
+  if (movedOverlap.length === 0) return;
+  const { first, end } = objectsOf(geometry, movedOverlap);
   fold.markHoles(first, end);
-  for (const offset of [lostOverlap.offset, lostOverlap.offset + lostOverlap.length - 1]) {
+  for (const offset of [movedOverlap.offset, movedOverlap.offset + movedOverlap.length - 1]) {
     const border = objectsOf(geometry, { offset, length: 1 });
     fold.markChanged(border.first, border.end);
   }
@@ -131,11 +131,12 @@ const clippedRange = (size: number, range: Extent | undefined): Extent => {
   return intersection(range, { offset: 0, length: size });
 };
 
-/** A shrink, or a flatten, takes the parent away for good; nothing else records it for what the clone never wrote. */
-const lostOverlap = (info: ImageInfo, from: Snapshot | null): Extent => {
-  const then = Math.min(from?.parentOverlap ?? 0, info.size);
-  const now = Math.min(info.parent?.overlap ?? 0, then);
-  return { offset: now, length: then - now };
+/** A shrink or a flatten takes the parent away, a rollback brings it back; nothing else records it. */
+const movedOverlap = (info: ImageInfo, from: Snapshot | null): Extent => {
+  if (from === null) return { offset: 0, length: 0 };
+  const then = Math.min(from.parentOverlap ?? 0, info.size);
+  const now = Math.min(info.parent?.overlap ?? 0, info.size);
+  return { offset: Math.min(then, now), length: Math.abs(then - now) };
 };
 
 /** What of the version still shows the parent where the clone has no data. */

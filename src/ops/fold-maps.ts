@@ -3,9 +3,9 @@
 import { printable } from '../bytes/text.ts';
 import { ObjectFold } from '../diff/fold.ts';
 import { geometryOf, objectCount } from '../diff/striping.ts';
-import { RbdeltaError } from '../error.ts';
-import { decodeObjectMap, type ObjectMap } from '../format/object-map.ts';
 import type { Image, ImageInfo, Snapshot } from '../image/port.ts';
+import { loadMap, objectsIn, type Version, versionOf } from './load-map.ts';
+import { wasRolledBack } from './rolled-back.ts';
 
 /** Feature bits of formats/rbd-header. */
 const objectMapFeature = 0x8;
@@ -23,30 +23,27 @@ export type Folded =
   | { outcome: 'distrusted'; reason: string | null }
   | { outcome: 'changed' };
 
-interface Version {
-  /** null is the head. */
-  id: number | null;
-  name: string;
-  size: number;
-  flags: number;
-}
-
 /** Folds the maps from `from` to the version that `image` is opened at. A full needs only the end's map. */
 export const foldMaps = async (image: Image, info: ImageInfo, from: Snapshot | null): Promise<Folded> => {
   if (info.size === 0) return { outcome: 'maps', fold: new ObjectFold(0) };
   const versions = visited(info, from);
-  const distrusted = flagged(info, from, versions);
-  if (distrusted !== null) return distrusted;
+  const bad = flagged(info, from, versions);
+  if (bad !== null) return bad;
   const fold = new ObjectFold(objectCount(geometryOf(info)));
   for (const [i, version] of versions.entries()) {
-    const map = await load(image, info, version);
-    if ('outcome' in map) return (await isSettled(image, info, from)) ? map : { outcome: 'changed' };
-    const objects = objectCount(geometryOf(info, version.size));
+    const map = await loadMap(image, info, version);
+    if ('distrusted' in map) {
+      return (await isSettled(image, info, from)) ? distrusted(map.distrusted) : { outcome: 'changed' };
+    }
+    const objects = objectsIn(info, version);
     if (from === null) fold.full(map, objects);
     else if (i === 0) fold.start(map, objects);
     else fold.next(map, objects, i === versions.length - 1);
   }
-  return (await isSettled(image, info, from)) ? { outcome: 'maps', fold } : { outcome: 'changed' };
+  if (!(await isSettled(image, info, from))) return { outcome: 'changed' };
+  if (from === null || !(await wasRolledBack(image, info, from, fold))) return { outcome: 'maps', fold };
+  const name = printable(from.name);
+  return distrusted(`the image was rolled back to before snapshot "${name}", which its object maps do not tell`);
 };
 
 /** The versions whose maps a diff needs: each tells what changed since the one before it. */
@@ -54,21 +51,14 @@ const visited = (info: ImageInfo, from: Snapshot | null): Version[] => {
   const end: Version =
     info.snapshot === null
       ? { id: null, name: 'the head', size: info.size, flags: info.flags }
-      : { ...named(info.snapshot), size: info.size, flags: info.flags };
+      : { ...versionOf(info.snapshot), size: info.size, flags: info.flags };
   if (from === null) return [end];
-  return [named(from), ...between(info, from).map(named), end];
+  return [versionOf(from), ...between(info, from).map(versionOf), end];
 };
 
 /** Snapshots of every namespace: a group's or a mirror's took its share of the changes as well. */
 const between = (info: ImageInfo, from: Snapshot): Snapshot[] =>
   info.snapshots.filter(({ id }) => id > from.id && id < (info.snapshot?.id ?? Number.POSITIVE_INFINITY));
-
-const named = (snapshot: Snapshot): Version => ({
-  id: snapshot.id,
-  name: `snapshot "${printable(snapshot.name)}"`,
-  size: snapshot.size,
-  flags: snapshot.flags,
-});
 
 type Distrusted = Extract<Folded, { outcome: 'distrusted' }>;
 
@@ -87,21 +77,6 @@ const flagged = (info: ImageInfo, from: Snapshot | null, versions: Version[]): D
   if (bad === undefined) return null;
   const what = (bad.flags & mapInvalid) !== 0 ? 'object map' : 'fast-diff';
   return distrusted(`the ${what} of ${bad.name} is flagged invalid`);
-};
-
-const load = async (image: Image, info: ImageInfo, version: Version): Promise<ObjectMap | Distrusted> => {
-  const bytes = await image.objectMap(version.id);
-  if (bytes === null) return distrusted(`the object map of ${version.name} is missing`);
-  let map: ObjectMap;
-  try {
-    map = decodeObjectMap(bytes);
-  } catch (error) {
-    if (!(error instanceof RbdeltaError)) throw error;
-    return distrusted(`at ${version.name}, ${error.message}`);
-  }
-  const objects = objectCount(geometryOf(info, version.size));
-  if (map.count >= objects) return map;
-  return distrusted(`the object map of ${version.name} covers only ${map.count} of ${objects} objects`);
 };
 
 /**

@@ -130,12 +130,14 @@ export class ModelImage {
     if (gone && gone.flags !== 0) next.flags |= gone.flags;
   }
 
+  /** As Ceph does it: the head gets the snapshot's map as it is, though it says "clean" of what changed since. */
   rollback(name: string): void {
     const target = this.version(name);
     this.resize(target.size);
     this.head.objects.clear();
     for (const [no, bytes] of target.objects) this.head.objects.set(no, bytes);
-    this.head.map = target.map.map((state) => (state === none ? none : exists));
+    this.head.map = [...target.map];
+    this.head.overlap = target.overlap;
   }
 
   version(name: string | null): Version {
