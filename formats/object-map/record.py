@@ -55,7 +55,7 @@ def check_three_maps():
     for extent in rbd_json('diff', '--whole-object', '--from-snap', 'from', f'{P}/maps'):
         for index in range(extent['offset'] // 4096, (extent['offset'] + extent['length']) // 4096):
             found[index] = 'data' if extent['exists'] == 'true' else 'zero'
-    wrong = [(c, found.get(i, 'none')) for i, c in enumerate(combinations) if found.get(i, 'none') != c['ceph']]
+    wrong = [(c, found.get(i, 'none')) for i, c in enumerate(combinations) if found.get(i, 'none') != c['reported']]
     if wrong:
         raise SystemExit(f'{len(wrong)} combinations differ: {wrong}')
     print(f'{len(combinations)} combinations are as Ceph {version_of_ceph()} reports them')
