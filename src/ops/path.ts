@@ -6,8 +6,7 @@ import { fdSource, fileSource, type ByteSource } from '../bytes/source.ts';
 import { printable } from '../bytes/text.ts';
 import { autoDecompress, checkLevel, zstdSink } from '../bytes/zstd.ts';
 import { RbdeltaError } from '../error.ts';
-import { s3Sink, s3Source } from '../store/s3.ts';
-import { parseS3Url, type S3Options } from '../store/s3-client.ts';
+import type { S3Options } from '../store/s3-client.ts';
 
 export interface PathOptions {
   /** Bytes per second that pass the file, pipe or connection: compressed ones where there is compression. */
@@ -56,12 +55,16 @@ export function parseCompress(text: string): number {
   return number;
 }
 
+/** When it is needed: most commands end sooner than it loads. */
+const loadS3 = () => import('../store/s3.ts');
+
 const isS3 = (path: string): boolean => path.startsWith('s3://');
 
 function openRaw(path: string, { s3, signal }: PathOptions): Promise<ByteSource> {
   const interruptible = signal === undefined ? {} : { signal };
   if (path === '-') return Promise.resolve(fdSource(0, interruptible));
-  if (isS3(path)) return s3Source({ ...s3, ...parseS3Url(path), ...interruptible });
+  if (isS3(path))
+    return loadS3().then((store) => store.s3Source({ ...s3, ...store.parseS3Url(path), ...interruptible }));
   return fileSource(path, interruptible);
 }
 
@@ -70,7 +73,7 @@ function createRaw(path: string, { s3, signal, maxBytes, compress }: SinkOptions
   if (path === '-') return Promise.resolve(fdSink(1, interruptible));
   if (!isS3(path)) return createFileSink(path, interruptible);
   const bound = maxBytes === undefined ? {} : { maxBytes: compress === undefined ? maxBytes : compressBound(maxBytes) };
-  return s3Sink({ ...s3, ...parseS3Url(path), ...bound, ...interruptible });
+  return loadS3().then((store) => store.s3Sink({ ...s3, ...store.parseS3Url(path), ...bound, ...interruptible }));
 }
 
 /** What zstd makes of incompressible bytes, at most: 1/256 more, and the headers of the frames. */
