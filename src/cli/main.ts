@@ -4,12 +4,13 @@
 import { RbdeltaError } from '../error.ts';
 import { endWith, onSignals } from './end.ts';
 import { run } from './run.ts';
-import { columns, isTerminal, silenceAdvice, textOutput, writeError } from './terminal.ts';
+import { columns, isTerminal, textOutput, writeError } from './terminal.ts';
 
 // The AWS SDK speaks of its future on stderr with every use of S3 on Node 20; a cron line must stay silent.
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
 
-silenceAdvice();
+// The AWS SDK advises newer versions of Node on stderr, each time: no news for cron to mail.
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
 const interrupt = onSignals();
 const status = await run(process.argv.slice(2), {
   env: process.env,

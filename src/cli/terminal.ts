@@ -41,15 +41,6 @@ export function writeError(text: string): void {
   }
 }
 
-/** The AWS SDK advises newer versions of Node on stderr, each time: no news for cron to mail. Other warnings stay. */
-export function silenceAdvice(): void {
-  const listeners = process.listeners('warning');
-  process.removeAllListeners('warning');
-  process.on('warning', (warning) => {
-    if (warning.name !== 'NodeVersionSupportWarning') for (const listener of listeners) listener(warning);
-  });
-}
-
 export const isTerminal = (fd: number): boolean => isatty(fd);
 
 /** Columns of the terminal on stderr or stdout; else of COLUMNS; else 80. */
