@@ -90,6 +90,27 @@ describe.skipIf(process.env['RBDELTA_TEST_CEPH'] !== '1')('object maps that misl
     expect(stderr).toContain('middle');
   });
 
+  test('rolled back to before the start: rbd sees no change, rbdelta sees it and says why it is slower', async () => {
+    const image = 'it-rolled-back';
+    await create(image, 4 * MiB);
+    await writer.write(image, 0, noise(7, 2 * MiB));
+    await writer.createSnapshot(image, 'before');
+    await writer.createSnapshot(image, 'old');
+    await writer.write(image, 0, noise(8, 4 * KiB));
+    await writer.createSnapshot(image, 's1');
+    await writer.rollback(image, 'old');
+    await writer.createSnapshot(image, 's2');
+    await writer.close(image);
+    const truth = await bytesOf(`volumes/${image}@s2`);
+
+    expect(await replay('rbd', image)).toBe(truth);
+    expect(await replay('rbd', image, ['--whole-object'])).not.toBe(truth);
+    expect(await replay('rbdelta', image)).toBe(truth);
+    expect(await replay('rbdelta', image, ['--whole-object'])).toBe(truth);
+    const { stderr } = await rbdelta(['diff', '--from-snap', 's1', `volumes/${image}@s2`]);
+    expect(stderr).toContain('rolled back');
+  });
+
   test('a damaged map is not believed', async () => {
     const image = 'it-damaged-map';
     await create(image, 4 * MiB);
