@@ -80,29 +80,38 @@ export class ObjectFold {
    */
   unchangedButDirty(map: PackedStates, objects: number, most: number): number[] {
     const found: number[] = [];
-    const bytes = Math.ceil(Math.min(map.count, objects, this.count) / 4);
-    const step = Math.max(1, Math.ceil(bytes / most));
-    for (let from = 0; from < bytes; from += step) {
-      for (let at = from; at < Math.min(from + step, bytes); at++) {
-        const [now, then] = [this.#bytes[at]!, map.states[at]!];
-        const hits = now & ~(now >> 1) & (then ^ (then >> 1)) & 0x55;
-        if (hits === 0) continue;
-        for (let i = 0; i < 4 && found.length < most; i++) if ((hits & (0x40 >> (2 * i))) !== 0) found.push(4 * at + i);
-        break;
+    const share = Math.ceil(this.count / most);
+    this.#each(map, objects, (states, words, first) => {
+      for (let i = 0; i < states.length; i += glance) {
+        if ((words[i]! & words[i + 1]! & words[i + 2]! & words[i + 3]!) === -1) continue; // all clean
+        for (let k = i; k < i + glance; k++) {
+          const hits = states[k]! & ~(states[k]! >>> 1) & (words[k]! ^ (words[k]! >>> 1)) & lowBits;
+          for (let left = bigEndian(hits); left !== 0; ) {
+            const leading = Math.clz32(left);
+            left &= ~(0x80000000 >>> leading);
+            const object = first + 16 * k + (leading >> 1);
+            // about one of each share of the image
+            if (found.length < most && object >= found.length * share) found.push(object);
+          }
+        }
       }
-    }
+      return found.length < most;
+    });
     return found;
   }
 
   /** How many objects changed. */
   changedCount(): { data: number; zero: number } {
     let [data, zero] = [0, 0];
-    for (let i = 0; i < this.#words.length; i++) {
-      const word = this.#words[i]!;
-      const changed = (word >>> 1) & lowBits;
-      if (changed === 0) continue;
-      data += bitCount(changed & word);
-      zero += bitCount(changed & ~word);
+    const words = this.#words;
+    for (let i = 0; i < words.length; i += glance) {
+      if (((words[i]! | words[i + 1]! | words[i + 2]! | words[i + 3]!) & highBits) === 0) continue;
+      for (let k = i; k < i + glance; k++) {
+        const word = words[k]!;
+        const changed = (word >>> 1) & lowBits;
+        data += bitCount(changed & word);
+        zero += bitCount(changed & ~word);
+      }
     }
     return { data, zero };
   }
@@ -141,8 +150,15 @@ export class ObjectFold {
     if (run !== null) yield run;
   }
 
-  /** Calls `fold` for all states, a chunk at a time, with the map beside them: zeros where it has no objects. */
-  #each(map: PackedStates, objects: number, fold: (states: Int32Array, map: Int32Array) => void): void {
+  /**
+   * Calls `visit` for all states, a chunk at a time, with the map beside them (zeros where it has no objects) and the
+   * number of the first object, until it gives false.
+   */
+  #each(
+    map: PackedStates,
+    objects: number,
+    visit: (states: Int32Array, map: Int32Array, first: number) => boolean | void,
+  ): void {
     const chunk = new Int32Array(chunkWords); // the map's bytes do not lie on the borders of words
     const bytes = new Uint8Array(chunk.buffer);
     const covered = Math.min(map.count, objects, this.count);
@@ -155,7 +171,8 @@ export class ObjectFold {
       if ((covered & 3) !== 0 && lastByte >= 0 && lastByte < part.length) {
         bytes[lastByte] = bytes[lastByte]! & (0xff00 >> (2 * (covered & 3)));
       }
-      fold(this.#words.subarray(from / 4, from / 4 + chunkWords), chunk);
+      const states = this.#words.subarray(from / 4, from / 4 + chunkWords);
+      if (visit(states, chunk, from * 4) === false) return;
     }
   }
 }

@@ -146,4 +146,23 @@ describe('the fold of object maps', () => {
       { first: 21, end: 23, kind: 'zero' },
     ]);
   });
+
+  test('finds unchanged data that a map calls dirty: all of it if asked for as many, else some of it, spread', () => {
+    const maps = fc.array(fc.tuple(state, state, state), { minLength: 1, maxLength: 300 });
+    fc.assert(
+      fc.property(maps, fc.integer({ min: 1, max: 20 }), (objects, most) => {
+        const [before, start, end] = [0, 1, 2].map((version) => objects.map((states) => states[version]!));
+        const folded = fold([start!, end!]);
+        const expected = objects.flatMap(([then, ...states], no) =>
+          (then === 1 || then === 2) && reference(states) === null && states[1] !== 0 ? [no] : [],
+        );
+        const count = objects.length;
+        expect(folded.unchangedButDirty(packed(before!), count, count)).toEqual(expected);
+        const some = folded.unchangedButDirty(packed(before!), count, most);
+        expect(expected).toEqual(expect.arrayContaining(some));
+        expect(some.length).toBeLessThanOrEqual(most);
+        expect(some.length > 0).toBe(expected.length > 0);
+      }),
+    );
+  });
 });
