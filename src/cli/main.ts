@@ -2,6 +2,7 @@
 // rbdelta: finds the command, runs it, and turns how it ended into an exit status.
 
 import { RbdeltaError } from '../error.ts';
+import { commandLine } from './command-line.ts';
 import { endWith, onSignals } from './end.ts';
 import { run } from './run.ts';
 import { columns, isTerminal, textOutput, writeError } from './terminal.ts';
@@ -12,7 +13,7 @@ process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
 // The AWS SDK advises newer versions of Node on stderr, each time: no news for cron to mail.
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
 const interrupt = onSignals();
-const status = await run(process.argv.slice(2), {
+const status = await run(commandLine(), {
   env: process.env,
   signal: interrupt.signal,
   stdout: textOutput(1),

@@ -1,5 +1,7 @@
 // How rbd prints: tables, json and xml from one tree, sizes and times as text.
 
+import { nameToBytes } from '../bytes/text.ts';
+
 /** What is printed as json or xml. An item of a list has a name, which xml shows and json does not. */
 export type Tree = string | number | boolean | { fields: readonly Field[] } | { items: readonly Field[] };
 export type Field = readonly [name: string, value: Tree];
@@ -19,6 +21,31 @@ export function toJson(tree: Tree, pretty: boolean): string {
 export function toXml(name: string, tree: Tree, pretty: boolean): string {
   const text = xmlElement(name, tree, pretty ? '' : null);
   return `${text}\n`;
+}
+
+/** A list that is the whole output, printed item by item: what `toJson` and `toXml` make of one. */
+export function listPrinter(
+  format: 'json' | 'xml',
+  root: string,
+  itemName: string,
+  pretty: boolean,
+): { item(tree: Tree): string; end(): string } {
+  let count = 0;
+  const line = pretty ? '\n' : '';
+  if (format === 'xml') {
+    const open = (): string => (count++ === 0 ? `<${root}>${line}` : '');
+    return {
+      item: (tree) => open() + xmlElement(itemName, tree, pretty ? ' ' : null),
+      end: () => `${open()}</${root}>${line}\n`,
+    };
+  }
+  return {
+    item(tree) {
+      const text = JSON.stringify([plainValue(tree)], null, pretty ? 4 : 0);
+      return (count++ === 0 ? '[' : ',') + text.slice(1, pretty ? -2 : -1);
+    },
+    end: () => (count === 0 ? '[]\n' : `${line}]\n`),
+  };
 }
 
 function plainValue(tree: Tree): unknown {
@@ -46,16 +73,20 @@ export interface Column {
   align: 'left' | 'right';
 }
 
+/** In bytes, as rbd counts: a name with other letters than ASCII ones shifts what follows. */
+const widthOf = (cell: string): number => nameToBytes(cell).length;
+
 /** Columns two spaces apart, all padded, the last as well; titles to the left. */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {
   const widths = columns.map((column, i) =>
-    rows.reduce((most, row) => Math.max(most, (row[i] ?? '').length), column.title.length),
+    rows.reduce((most, row) => Math.max(most, widthOf(row[i] ?? '')), column.title.length),
   );
   const line = (cells: readonly string[], header: boolean): string =>
     `${columns
       .map((column, i) => {
         const cell = cells[i] ?? '';
-        return column.align === 'right' && !header ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0);
+        const padding = ' '.repeat((widths[i] ?? 0) - widthOf(cell));
+        return column.align === 'right' && !header ? padding + cell : cell + padding;
       })
       .join('  ')}\n`;
   const titles = columns.map((column) => column.title);

@@ -1,6 +1,7 @@
 // One command line from its words to its exit status. Everything from outside is passed in.
 
 import { errnoOf } from '../bytes/errno.ts';
+import { printable } from '../bytes/text.ts';
 import { codeOfErrno, exitStatus, RbdeltaError } from '../error.ts';
 import { type Args, readArgs, usage } from './args.ts';
 import type { Command } from './command.ts';
@@ -152,4 +153,6 @@ function fromErrno(error: unknown): RbdeltaError | null {
   return errno === null ? null : new RbdeltaError(codeOfErrno(errno), (error as Error).message, { cause: error });
 }
 
-const oneLine = (text: string): string => text.replaceAll(/\s*\n\s*/gu, ' ');
+/** Whatever was named: one line, and nothing that moves the cursor. */
+const oneLine = (text: string): string =>
+  text.replaceAll(/\s*\n\s*/gu, ' ').replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Surrogate}]/gu, printable);

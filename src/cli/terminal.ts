@@ -3,6 +3,7 @@
 import { writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type ByteSink, fdSink } from '../bytes/sink.ts';
+import { nameToBytes } from '../bytes/text.ts';
 
 export interface TextOutput {
   /** Rejects with `brokenPipe` when nobody reads any more. */
@@ -12,13 +13,13 @@ export interface TextOutput {
 
 const flushChars = 1 << 16;
 
-/** Text for standard output in large writes: a diff may be a million lines. */
+/** Text for standard output in large writes: a diff may be a million lines. Names come out as the bytes they are. */
 export function textOutput(fd: number): TextOutput {
   let sink: ByteSink | null = null;
   let held = '';
   const flush = async (): Promise<void> => {
     if (held === '') return;
-    const bytes = Buffer.from(held);
+    const bytes = nameToBytes(held);
     held = '';
     sink ??= fdSink(fd);
     await sink.write([bytes]);

@@ -2,6 +2,7 @@
 
 import { readFile, writeFile } from 'node:fs/promises';
 import { describe, expect, test } from 'vitest';
+import { rbdeltaProgram, run as runProgram } from '../kit/command.ts';
 import { noise } from '../kit/noise.ts';
 import { makeWorld } from './world.ts';
 
@@ -109,6 +110,21 @@ describe('image verbs', () => {
     await ok('pool rm volumes');
     expect(await ok('pool ls')).toBe('backups\n');
   });
+});
+
+test('names of images and snapshots may be any bytes', async () => {
+  const { dir, env, ok } = await makeWorld();
+  const script = [
+    'name=$(printf "by\\377tes")',
+    '"$0" "$1" create -s 1 "volumes/$name"',
+    '"$0" "$1" snap create "volumes/$name@$name"',
+    '"$0" "$1" snap ls "volumes/$name"',
+    '"$0" "$1" ls volumes',
+  ].join('; ');
+  const { stdout } = await runProgram('bash', ['-ec', script, process.execPath, rbdeltaProgram], { cwd: dir, env });
+  expect(stdout.includes(Buffer.from('by\xfftes  1 MiB', 'latin1'))).toBe(true);
+  expect(stdout.includes(Buffer.from('by\xfftes\n', 'latin1'))).toBe(true);
+  expect(JSON.parse(await ok('ls volumes --json'))).toEqual(['by\udcfftes']);
 });
 
 describe('inspect and doctor', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { picture } from '../../src/cli/picture.ts';
-import { bytesText, list, object, optional, table, timeText, toJson, toXml } from '../../src/cli/print.ts';
+import { bytesText, list, listPrinter, object, optional, table, timeText, toJson, toXml } from '../../src/cli/print.ts';
 import { progressLine, terminalProgress } from '../../src/cli/progress.ts';
 import { ChangeMap } from '../../src/ops/change-map.ts';
 
@@ -49,6 +49,20 @@ describe('what is printed', () => {
     );
     expect(toXml('root', tree, true)).toContain(' <list>\n  <item>1</item>\n');
   });
+});
+
+test('a list that is printed item by item is printed as the whole would be', () => {
+  for (const pretty of [false, true]) {
+    for (const count of [0, 1, 3]) {
+      const items = Array.from({ length: count }, (_, i) => object(['offset', i], ['exists', 'true']));
+      const inParts = (format: 'json' | 'xml'): string => {
+        const printer = listPrinter(format, 'extents', 'extent', pretty);
+        return items.map((item) => printer.item(item)).join('') + printer.end();
+      };
+      expect(inParts('json')).toBe(toJson(list('extent', items), pretty));
+      expect(inParts('xml')).toBe(toXml('extents', list('extent', items), pretty));
+    }
+  }
 });
 
 describe('progress', () => {
