@@ -26,7 +26,8 @@ const listFiles = async (folder: string, end: string): Promise<string[]> =>
     .filter((name) => name.endsWith(end))
     .sort();
 
-const sources = await listFiles('src', '.ts');
+// What runs in threads is plain JavaScript.
+const sources = [...(await listFiles('src', '.ts')), ...(await listFiles('src', '.js'))];
 const texts = new Map(await Promise.all(sources.map(async (path) => [path, await readFile(path, 'utf8')] as const)));
 const exists = (path: string): Promise<boolean> =>
   access(path).then(
@@ -43,7 +44,7 @@ const importsOf = (text: string): string[] =>
 const room = (path: string): string =>
   path
     .replace(/^src\//, '')
-    .replace(/\.ts$/, '')
+    .replace(/\.[jt]s$/, '')
     .split('/')[0] ?? '';
 const level = (path: string): number => levels.findIndex((rooms) => rooms.includes(room(path)));
 
@@ -155,7 +156,7 @@ describe('package', async () => {
   });
 
   test('every command that README.md shows with ./ can be run', async () => {
-    const commands = [...readme.matchAll(/^ {4}(\.\/\S+)/gm)].map((match) => match[1] ?? '');
+    const commands = [...readme.matchAll(/^(\.\/\S+)/gm)].map((match) => match[1] ?? '');
     expect(commands).not.toEqual([]);
     await Promise.all(commands.map((path) => access(path, constants.X_OK)));
   });
