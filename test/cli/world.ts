@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { onTestFinished, vi } from 'vitest';
 import { run as runCommandLine } from '../../src/cli/run.ts';
 import { type CommandOptions, rbdelta } from '../kit/command.ts';
 
@@ -32,7 +32,11 @@ export async function makeWorld({ pools = ['volumes', 'backups'] } = {}): Promis
   const dir = mkdtempSync(join(tmpdir(), 'rbdelta-cli-'));
   const home = process.cwd();
   process.chdir(dir);
+  // librados looks for itself.
+  vi.stubEnv('CEPH_CONF', undefined);
+  vi.stubEnv('CEPH_ARGS', undefined);
   onTestFinished(() => {
+    vi.unstubAllEnvs();
     process.chdir(home);
     rmSync(dir, { recursive: true, force: true });
   });
