@@ -16,6 +16,7 @@ export const exitStatus = {
   noSpace: 28, // ENOSPC, EDQUOT
   readOnly: 30, // EROFS
   brokenPipe: 32, // EPIPE
+  notEmpty: 39, // ENOTEMPTY: an image with snapshots, a pool with images
   diverged: 67, // the target's HEAD is not the diff's base; rbd does not check this
   bug: 70, // EX_SOFTWARE: not a failure we know: a stack trace comes with it
   corrupt: 74, // EBADMSG: truncated or damaged input
@@ -57,6 +58,7 @@ const byErrno: Record<string, ErrorCode> = {
   EFBIG: 'tooLarge',
   ENOSPC: 'noSpace',
   EDQUOT: 'noSpace',
+  ENOTEMPTY: 'notEmpty',
   EROFS: 'readOnly',
   EPIPE: 'brokenPipe',
   EBADMSG: 'corrupt',

@@ -20,14 +20,14 @@ const levels = [
 /** Adapters of one port do not know each other either. */
 const adapters = ['image/ceph', 'image/local', 'image/file'];
 
-const listFiles = async (folder: string, end: string): Promise<string[]> =>
+const listFiles = async (folder: string, ends: RegExp): Promise<string[]> =>
   (await readdir(folder, { recursive: true }))
     .map((name) => `${folder}/${name}`)
-    .filter((name) => name.endsWith(end))
+    .filter((name) => ends.test(name))
     .sort();
 
 // What runs in threads is plain JavaScript.
-const sources = [...(await listFiles('src', '.ts')), ...(await listFiles('src', '.js'))];
+const sources = [...(await listFiles('src', /\.[jt]s$/)), ...(await listFiles('src', '.js'))];
 const texts = new Map(await Promise.all(sources.map(async (path) => [path, await readFile(path, 'utf8')] as const)));
 const exists = (path: string): Promise<boolean> =>
   access(path).then(
@@ -39,7 +39,7 @@ const exists = (path: string): Promise<boolean> =>
 const code = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '$1');
 
 const importsOf = (text: string): string[] =>
-  [...code(text).matchAll(/(?:\bfrom|\bimport\(|^import)\s*'([^']+)'/gm)].map((match) => match[1] ?? '');
+  [...code(text).matchAll(/(?:\bfrom|\bimport\(|\brequire\(|^import)\s*'([^']+)'/gm)].map((match) => match[1] ?? '');
 
 const room = (path: string): string =>
   path
@@ -148,7 +148,7 @@ describe('package', async () => {
   });
 
   test('every example is run by a test or by .ci/run', async () => {
-    const tests = await listFiles('test', '.test.ts');
+    const tests = await listFiles('test', /\.test\.ts$/);
     const runs = await Promise.all(['.ci/run', ...tests].map((path) => readFile(path, 'utf8')));
     const examples = await readdir('examples');
     expect(examples).not.toEqual([]);

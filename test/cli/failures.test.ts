@@ -34,7 +34,7 @@ test('each failure has its status, one sentence, and changes nothing', async () 
     [2, 'import-diff nosuch backups/vm'],
     [2, 'merge-diff nosuch full x'],
     [2, 'inspect nosuch'],
-    [16, 'rm volumes/vm'],
+    [39, 'rm volumes/vm'],
     [17, 'export-diff volumes/vm full'],
     [17, 'export volumes/vm raw'],
     [17, 'import raw volumes/vm'],

@@ -399,7 +399,7 @@ export function clusterSuite(name: string, make: () => Promise<ClusterUnderTest>
 
       test('an image with snapshots is not removed', async () => {
         await withImage(small, (image) => image.createSnapshot('one'));
-        await expect(cluster.remove(at)).rejects.toMatchObject({ code: 'busy' });
+        await expect(cluster.remove(at)).rejects.toMatchObject({ code: 'notEmpty' });
         await withImageAgain((image) => image.removeSnapshot('one'));
         await cluster.remove(at);
       });

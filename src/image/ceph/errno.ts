@@ -9,7 +9,6 @@ export const errnoName = (result: number): string => names.get(-result) ?? `errn
 
 /** What librbd means by these differs from what the table of all errors says. */
 const codes: Record<string, ErrorCode> = {
-  ENOTEMPTY: 'busy', // an image that still has snapshots
   EDOM: 'corrupt',
   EUCLEAN: 'corrupt',
   EILSEQ: 'corrupt',

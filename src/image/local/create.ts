@@ -88,7 +88,7 @@ export async function removeImage(store: Store, spec: ImageSpec): Promise<void> 
     const { snapshots } = loadHeader(store, image);
     if (snapshots.length > 0) {
       const message = `image '${printable(image.name)}' has ${snapshots.length} snapshots, and cannot be removed with them`;
-      throw new RbdeltaError('busy', message, { hint: 'rbdelta snap purge' });
+      throw new RbdeltaError('notEmpty', message, { hint: 'rbdelta snap purge' });
     }
     store.transact(() => dropImage(store, image));
   } catch (error) {

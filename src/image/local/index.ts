@@ -101,7 +101,7 @@ export async function openLocalPool(dir: string): Promise<LocalPool> {
       const opened = need();
       opened.transact(() => {
         if (imageNames(opened, poolId, namespace).length > 0) {
-          throw new RbdeltaError('busy', `namespace '${printable(namespace)}' has images`, {
+          throw new RbdeltaError('notEmpty', `namespace '${printable(namespace)}' has images`, {
             hint: 'remove them first',
           });
         }
@@ -124,7 +124,7 @@ async function removePool(store: Store, name: string, force: boolean): Promise<v
   const images = allImages(store).filter((image) => image.poolId === poolId || image.dataPoolId === poolId);
   if (images.length > 0 && !force) {
     const message = `pool '${printable(name)}' has or holds the data of ${images.length} images`;
-    throw new RbdeltaError('busy', message, { hint: 'remove them first' });
+    throw new RbdeltaError('notEmpty', message, { hint: 'remove them first' });
   }
   const locks = images.map((image) => lockImage(store, image));
   try {

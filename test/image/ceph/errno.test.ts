@@ -15,7 +15,7 @@ describe('failures of librados and librbd', () => {
     ['ENOENT', 'notFound'],
     ['EEXIST', 'exists'],
     ['EBUSY', 'busy'],
-    ['ENOTEMPTY', 'busy'],
+    ['ENOTEMPTY', 'notEmpty'],
     ['EROFS', 'readOnly'],
     ['ETIMEDOUT', 'timeout'],
     ['EPERM', 'permission'],

@@ -99,8 +99,8 @@ describe('pools', () => {
     await image.write(0, Buffer.from('x'));
     await image.createSnapshot('s');
     await image.close();
-    await expect(pool.removePool('volumes')).rejects.toMatchObject({ code: 'busy' });
-    await expect(pool.removePool('data')).rejects.toMatchObject({ code: 'busy' });
+    await expect(pool.removePool('volumes')).rejects.toMatchObject({ code: 'notEmpty' });
+    await expect(pool.removePool('data')).rejects.toMatchObject({ code: 'notEmpty' });
     await pool.removePool('data', { force: true });
     expect(await pool.list('volumes', '')).toEqual([]);
     await pool.removePool('volumes');
@@ -118,7 +118,7 @@ describe('pools', () => {
     expect(await pool.namespaces('volumes')).toEqual(['tenant']);
     expect(await pool.list('volumes', 'tenant')).toEqual(['disk']);
     expect((await (await pool.open(at('disk', 'tenant'))).info()).size).toBe(4096);
-    await expect(pool.removeNamespace('volumes', 'tenant')).rejects.toMatchObject({ code: 'busy' });
+    await expect(pool.removeNamespace('volumes', 'tenant')).rejects.toMatchObject({ code: 'notEmpty' });
     await pool.remove(at('disk', 'tenant'));
     await pool.removeNamespace('volumes', 'tenant');
     expect(await pool.list('volumes', '')).toEqual(['disk']);
