@@ -27,7 +27,7 @@ const listFiles = async (folder: string, ends: RegExp): Promise<string[]> =>
     .sort();
 
 // What runs in threads is plain JavaScript.
-const sources = [...(await listFiles('src', /\.[jt]s$/)), ...(await listFiles('src', '.js'))];
+const sources = await listFiles('src', /\.[jt]s$/);
 const texts = new Map(await Promise.all(sources.map(async (path) => [path, await readFile(path, 'utf8')] as const)));
 const exists = (path: string): Promise<boolean> =>
   access(path).then(
