@@ -261,7 +261,7 @@ const merging: Row = {
     }
     await bench.writer.close(name);
     const merged = join(bench.folder, 'merged.diff');
-    const between = [...diffs.slice(2, -1).map((_, i) => join(bench.folder, `between-${i}.diff`)), merged];
+    const between = [...diffs.slice(2).map((_, i) => join(bench.folder, `between-${i}.diff`)), merged];
     const chain = diffs
       .slice(1)
       .map((diff, i) => `rbd merge-diff ${quiet} ${i === 0 ? diffs[0] : between[i - 1]} ${diff} ${between[i]}`);
