@@ -14,7 +14,7 @@ trap 'status=$?; rm -rf "$temp"; [ $status = 0 ] || echo "quickstart: FAILED (st
 export RBDELTA_DIR=${RBDELTA_DIR:-$temp/pool}
 cd "$temp"
 
-rbdelta() { node "$root/dist/cli/main.js" "$@"; }
+rbdelta() { node "$root/dist/cli/main.cjs" "$@"; }
 step() { printf '\n\033[1m%s\033[0m\n' "$1"; }
 say() { printf '  %s\n' "$@"; }
 # Shows a command as one would type it, then runs it.

@@ -1,6 +1,6 @@
 // Shell completion, by yargs from the same tables: the script, and the answers that it asks rbdelta for.
 
-import yargs, { type Argv } from 'yargs';
+import type { Argv } from 'yargs';
 import type { Command } from './command.ts';
 import { type CommandEntry, commandOf, commands } from './commands.ts';
 import { options } from './options.ts';
@@ -16,6 +16,7 @@ export async function printCompletions(argv: readonly string[]): Promise<void> {
 }
 
 async function parserOf(argv: readonly string[]): Promise<Argv> {
+  const { default: yargs } = await import('yargs');
   const parser = yargs([...argv])
     .locale('en')
     .help(false)

@@ -1,6 +1,5 @@
 // Help: laid out by yargs, from the same tables that the command line is read with.
 
-import yargs from 'yargs';
 import type { Command } from './command.ts';
 import { type CommandEntry, commands } from './commands.ts';
 import { type OptionGroup, options } from './options.ts';
@@ -9,6 +8,7 @@ const widest = 100;
 
 /** Help of one command. */
 export async function helpOf(entry: CommandEntry, command: Command, columns: number): Promise<string> {
+  const { default: yargs } = await import('yargs');
   const parser = yargs([])
     .locale('en')
     .help(false)
@@ -34,6 +34,7 @@ export async function helpOf(entry: CommandEntry, command: Command, columns: num
 
 /** The list of commands; of one group (`snap`) alone, if it is named. */
 export async function overview(columns: number, group?: string): Promise<string> {
+  const { default: yargs } = await import('yargs');
   const parser = yargs([])
     .locale('en')
     .help(false)

@@ -7,13 +7,10 @@ import { endWith, onSignals } from './end.ts';
 import { run } from './run.ts';
 import { columns, isTerminal, textOutput, writeError } from './terminal.ts';
 
-// The AWS SDK speaks of its future on stderr with every use of S3 on Node 20; a cron line must stay silent.
-process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
-
 // The AWS SDK advises newer versions of Node on stderr, each time: no news for cron to mail.
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
 const interrupt = onSignals();
-const status = await run(commandLine(), {
+const ended = run(commandLine(), {
   env: process.env,
   signal: interrupt.signal,
   stdout: textOutput(1),
@@ -25,4 +22,4 @@ const status = await run(commandLine(), {
   writeError(`${error instanceof RbdeltaError ? error.message : String(error)}\n`);
   return 70;
 });
-endWith(status, interrupt.received());
+void ended.then((status) => endWith(status, interrupt.received()));

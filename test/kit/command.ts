@@ -18,7 +18,7 @@ export interface CommandOptions {
   cwd?: string;
 }
 
-export const rbdeltaProgram = `${process.cwd()}/dist/cli/main.js`;
+export const rbdeltaProgram = `${process.cwd()}/dist/cli/main.cjs`;
 
 const collect = async (stream: Readable): Promise<Buffer> => {
   const chunks: Buffer[] = [];

@@ -44,7 +44,7 @@ node_packages() {
     echo 'setup: npm ci (about a minute: zstd-napi may be compiled)' >&2
     npm ci --no-audit --no-fund --loglevel=error < /dev/null >&2
   fi
-  if [ ! -e dist/cli/main.js ] || [ -n "$(find src package.json tsconfig*.json -newer dist/cli/main.js -print -quit)" ]; then
+  if [ ! -e dist/cli/main.cjs ] || [ -n "$(find src package.json tsconfig*.json build.mjs -newer dist/cli/main.cjs -print -quit)" ]; then
     npm run --silent build >&2
   fi
 }
