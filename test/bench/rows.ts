@@ -126,9 +126,12 @@ const sparse: Row = {
     const [mine, listing, whole] = (await inTurns(
       bench.folder,
       [
-        { name: 'rbdelta export-diff', stages: [ours('export-diff', ...since, '-')] },
-        { name: 'rbd export-diff', stages: [theirs('export-diff', ...since, '-')], runs: 2 },
-        { name: 'rbd export-diff --whole-object', stages: [theirs('export-diff', '--whole-object', ...since, '-')] },
+        { name: 'rbdelta export-diff', stages: [ours('export-diff', ...since, '-'), carry()] },
+        { name: 'rbd export-diff', stages: [theirs('export-diff', ...since, '-'), carry()], runs: 2 },
+        {
+          name: 'rbd export-diff --whole-object',
+          stages: [theirs('export-diff', '--whole-object', ...since, '-'), carry()],
+        },
       ],
       bench.runs,
     )) as [Series, Series, Series];
@@ -172,8 +175,8 @@ const scattered: Row = {
     const [mine, other] = (await inTurns(
       bench.folder,
       [
-        { name: 'rbdelta export-diff', stages: [ours('export-diff', ...since, '-')] },
-        { name: 'rbd export-diff', stages: [theirs('export-diff', ...since, '-')] },
+        { name: 'rbdelta export-diff', stages: [ours('export-diff', ...since, '-'), carry()] },
+        { name: 'rbd export-diff', stages: [theirs('export-diff', ...since, '-'), carry()] },
       ],
       bench.runs,
     )) as [Series, Series];
