@@ -49,7 +49,8 @@ export class ByteReader {
     into.set(this.#buffer.subarray(this.#start, this.#start + filled));
     this.#consume(filled);
     while (filled < into.length) {
-      const count = this.#ended ? 0 : await this.#source.read(filled === 0 ? into : into.subarray(filled));
+      const rest = filled === 0 ? into : into.subarray(filled);
+      const count = this.#ended ? 0 : await this.#source.read(rest, rest.length);
       if (count === 0) throw this.#short(into.length, filled, what);
       filled += count;
       this.#position += count;

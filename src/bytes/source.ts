@@ -1,13 +1,17 @@
 // Where bytes come from: a pull of as many bytes as fit into the caller's buffer.
 
-import { close, open, read } from 'node:fs';
+import { close, fstatSync, open, read } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { errnoOf, ioFailure, unlessAborted } from './errno.ts';
+import { pipeSource } from './pipe-source.ts';
 
 export interface ByteSource {
-  /** Reads at least one byte into `into` (which is not empty) and resolves to how many; 0 means the end, for good. */
-  read(into: Uint8Array): Promise<number>;
+  /**
+   * Reads at least one byte into `into` (which is not empty) and resolves to how many; 0 means the end, for good. A
+   * source to which it makes a difference goes on until it has `least`, or the end.
+   */
+  read(into: Uint8Array, least?: number): Promise<number>;
   /** Frees what is held, as soon as a `read` that still waits has settled; may come more than once. */
   close(): Promise<void>;
 }
@@ -18,8 +22,8 @@ export interface FdSourceOptions {
   /** What messages call it. */
   name?: string;
   /**
-   * Aborting makes a waiting `read` reject as `interrupted` at once. The thread inside read(2) waits on and keeps the
-   * buffer, so neither may be used again; a process that wants to end then has to end by a signal (`process.kill` of
+   * Aborting makes a waiting `read` reject as `interrupted` at once; its buffer may not be used again. Of what is not a
+   * pipe (a terminal), the thread inside read(2) waits on; a process that wants to end then has to end by a signal (`process.kill` of
    * itself), as `process.exit` waits for that thread.
    */
   signal?: AbortSignal;
@@ -37,9 +41,10 @@ export async function fileSource(path: string, options: { signal?: AbortSignal }
   return fdSource(fd, { ...options, closes: true, name });
 }
 
-/** The bytes that an open descriptor gives from where it stands: a pipe's go straight into the caller's buffer. */
+/** The bytes that an open descriptor gives from where it stands. */
 export function fdSource(fd: number, options: FdSourceOptions = {}): ByteSource {
   const { name = fd === 0 ? 'standard input' : `descriptor ${fd}`, signal } = options;
+  if (isPipe(fd)) return pipeSource(fd, { ...options, name });
   let open = true;
   let ended = false;
   let reading = 0;
@@ -52,7 +57,7 @@ export function fdSource(fd: number, options: FdSourceOptions = {}): ByteSource 
   }
 
   async function readPatiently(into: Uint8Array): Promise<number> {
-    // A pipe that somebody else made non-blocking says EAGAIN. Node cannot poll(2) a bare descriptor: look again,
+    // A terminal that somebody else made non-blocking says EAGAIN. Node cannot poll(2) a bare descriptor: look again,
     // at first soon, then 50 times a second.
     for (let pauseMs = 1; ; pauseMs = Math.min(pauseMs * 2, 20)) {
       reading += 1;
@@ -81,6 +86,15 @@ export function fdSource(fd: number, options: FdSourceOptions = {}): ByteSource 
       await closeOnce();
     },
   };
+}
+
+function isPipe(fd: number): boolean {
+  try {
+    const found = fstatSync(fd);
+    return found.isFIFO() || found.isSocket();
+  } catch {
+    return false; // the first read says what is wrong
+  }
 }
 
 /** Chunks of any size, as from a generator or a Node stream. Closing ends the iterator. */

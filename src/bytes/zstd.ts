@@ -120,8 +120,8 @@ export function beginsAsZstd(head: Buffer): boolean {
 function withHead(head: Uint8Array, source: ByteSource): ByteSource {
   let left = head;
   return {
-    async read(into) {
-      if (left.length === 0) return source.read(into);
+    async read(into, least) {
+      if (left.length === 0) return source.read(into, least);
       const count = Math.min(left.length, into.length);
       into.set(left.subarray(0, count));
       left = left.subarray(count);
