@@ -41,9 +41,15 @@ export const foldMaps = async (image: Image, info: ImageInfo, from: Snapshot | n
     else fold.next(map, objects, i === versions.length - 1);
   }
   if (!(await isSettled(image, info, from))) return { outcome: 'changed' };
-  if (from === null || !(await wasRolledBack(image, info, from, fold))) return { outcome: 'maps', fold };
+  if (from === null) return { outcome: 'maps', fold };
+  const rolledBack = await wasRolledBack(image, info, from, fold);
+  if (rolledBack === 'no') return { outcome: 'maps', fold };
   const name = printable(from.name);
-  return distrusted(`the image was rolled back to before snapshot "${name}", which its object maps do not tell`);
+  return distrusted(
+    rolledBack === 'yes'
+      ? `the image was rolled back to before snapshot "${name}", which its object maps do not tell`
+      : `whether the image was rolled back to before snapshot "${name}" cannot be told, as an older object map is not valid`,
+  );
 };
 
 /** The versions whose maps a diff needs: each tells what changed since the one before it. */
@@ -81,11 +87,13 @@ const flagged = (info: ImageInfo, from: Snapshot | null, versions: Version[]): D
 
 /**
  * A snapshot that is made while the maps are loaded marks changed objects of the head as clean; one that is removed
- * hands its changes to the map after it, which may have been read before. So the header must still say the same.
+ * hands its changes to the map after it, which may have been read before; a map may be flagged. So the header must still
+ * say the same.
  */
 const isSettled = async (image: Image, info: ImageInfo, from: Snapshot | null): Promise<boolean> => {
   if (from === null) return true;
   const now = await image.info();
-  const [before, after] = [between(info, from), between(now, from)];
-  return before.length === after.length && before.every(({ id }, i) => id === after[i]?.id);
+  const marks = (state: ImageInfo): string =>
+    [...between(state, from), { id: null, flags: state.flags }].map(({ id, flags }) => `${id} ${flags}`).join();
+  return marks(info) === marks(now);
 };

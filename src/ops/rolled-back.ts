@@ -7,40 +7,48 @@ import { geometryOf, objectExtents, objectOf } from '../diff/striping.ts';
 import type { Image, ImageInfo, Snapshot } from '../image/port.ts';
 import { loadMap, objectsIn, versionOf } from './load-map.ts';
 
-/** How many objects are asked, spread over the image. */
-const probes = 16;
+/** How many objects of each map are asked, spread over the image. */
+const probes = 8;
 /** How many at a time. */
 const calls = 4;
 
 /**
- * Whether the image went back to a snapshot older than `from`, after `from` was made. In Ceph (16.2.15, and as far as
- * its source tells in all) the head then takes over that snapshot's map as it is. "Clean" means there: since the
- * snapshot before that one. So what changed up to `from`, and was put back, looks unchanged in `fold`.
+ * Whether the image went back to a snapshot older than `from`, after `from` was made: `no`, `yes`, or `unknown` where a
+ * map that would tell cannot be trusted. In Ceph (16.2.15, and as far as its source tells in all) the head then takes
+ * over that snapshot's map as it is. "Clean" means there: since the snapshot before that one. So what changed up to
+ * `from`, and was put back, looks unchanged in `fold`.
  *
- * No header tells of a rollback. But an object that an earlier map calls dirty, and that looks unchanged since, was put
- * back if there was one, and did not change if there was none: so the exact listing of a few of them tells. They are
- * taken from the newest map that has any. (Where snapshots have been removed, what changed up to them is in that map as
- * well, and only some of its dirty objects may have been put back: there, sixteen may be too few.)
+ * No header tells of a rollback. But what was put back had been written before `from`, so some map up to `from` calls
+ * it dirty, though `fold` calls it unchanged: the exact listing of a few such objects of each of these maps tells. (A
+ * few may be too few where most of them are dirty for other reasons: where snapshots in between were removed, whose
+ * changes the next map took over, or where a map is itself a copy that an earlier rollback made.)
  */
 export const wasRolledBack = async (
   image: Image,
   info: ImageInfo,
   from: Snapshot,
   fold: ObjectFold,
-): Promise<boolean> => {
+): Promise<'yes' | 'no' | 'unknown'> => {
   const upToStart = info.snapshots.filter(({ id }) => id <= from.id).map(versionOf);
+  let asked = 0;
   for (const version of upToStart.reverse()) {
     const map = await loadMap(image, info, version);
-    if ('distrusted' in map) return false;
-    const suspects = fold.unchangedButDirty(map, objectsIn(info, version), probes);
-    if (suspects.length === 0) continue;
-    for await (const changed of mapOrdered(suspects, calls, (object) => hasChanged(image, info, from, object))) {
-      if (changed) return true;
+    if ('distrusted' in map || (version.flags & untrusted) !== 0) {
+      // newer maps have told, as far as they go
+      if (asked === 0) return 'unknown';
+      continue;
     }
-    return false;
+    const suspects = fold.unchangedButDirty(map, objectsIn(info, version), probes);
+    asked += suspects.length;
+    for await (const changed of mapOrdered(suspects, calls, (object) => hasChanged(image, info, from, object))) {
+      if (changed) return 'yes';
+    }
   }
-  return false;
+  return 'no';
 };
+
+/** Flags of a version: its map is invalid, or what it says about changes is. */
+const untrusted = 3;
 
 const hasChanged = async (image: Image, info: ImageInfo, from: Snapshot, object: number): Promise<boolean> => {
   const geometry = geometryOf(info);

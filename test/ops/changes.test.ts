@@ -217,6 +217,37 @@ describe('a diff', () => {
     expect((await noticesOf(image, 's3', 's1')).method).toBe('maps');
   });
 
+  test('notices a rollback although the map of the start is itself a copy that a rollback made', async () => {
+    const image = imageOf('A...');
+    image.snapshot('p');
+    write(image, ' B');
+    image.snapshot('r');
+    write(image, 'C');
+    image.snapshot('m1');
+    image.snapshot('m2');
+    image.rollback('r');
+    image.snapshot('from');
+    image.rollback('m2');
+    image.snapshot('end');
+    expect((await noticesOf(image, 'end', 'from')).method).toBe('listing');
+    expect(await extents(image, 'end', { fromSnap: 'from' })).toEqual(['0~4096 data']);
+  });
+
+  test('lists exactly where a map that would tell of a rollback is lost', async () => {
+    const image = imageOf('A...');
+    image.snapshot('p');
+    image.snapshot('r');
+    write(image, 'B');
+    image.snapshot('m');
+    image.snapshot('from');
+    image.rollback('r');
+    image.snapshot('end');
+    image.version('m').mapObject = 'missing';
+    const { method, notices } = await noticesOf(image, 'end', 'from');
+    expect([method, notices]).toEqual(['listing', [expect.stringContaining('cannot be told')]]);
+    expect(await extents(image, 'end', { fromSnap: 'from' })).toEqual(['0~4096 data']);
+  });
+
   test.each<[string, string, (image: ModelImage) => void]>([
     ['the image has none', 'image has no object map', (image) => (image.features = 1)],
     ['no fast-diff', 'image does not have the feature fast-diff', (image) => (image.features = 0xd)],
