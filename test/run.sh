@@ -16,7 +16,12 @@ temp=$(mktemp -d "${TMPDIR:-/tmp}/rbdelta-test.XXXXXX")
 running=
 clean() {
   trap - EXIT INT TERM
-  if [ -n "$running" ]; then kill "$running" 2> /dev/null; wait "$running"; fi
+  # vitest and all that its tests started are a process group
+  if [ -n "$running" ]; then
+    kill -TERM -- "-$running" 2> /dev/null
+    for _ in $(seq 30); do kill -0 -- "-$running" 2> /dev/null && sleep 0.1; done
+    kill -KILL -- "-$running" 2> /dev/null
+  fi
   [ ! -e "$temp/ceph" ] || $kit/ceph-down.sh "$temp/ceph"
   rm -rf "$temp"
 }
@@ -54,8 +59,11 @@ if [ $# = 0 ]; then
   done
 fi
 
-npx vitest run --reporter=default --reporter=json --outputFile.json="$temp/result.json" "$@" < /dev/null &
+mkdir "$temp/tmp"
+set -m
+TMPDIR=$temp/tmp node node_modules/.bin/vitest run --reporter=default --reporter=json --outputFile.json="$temp/result.json" "$@" < /dev/null &
 running=$!
+set +m
 wait $running
 status=$?
 running=
