@@ -4,8 +4,10 @@ import { constants, close, fdatasync, ftruncate, open, read, write } from 'node:
 import { copyFile, mkdir, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { fsyncDirectory } from '../../bytes/sink.ts';
 import { RbdeltaError, codeOfErrno } from '../../error.ts';
-import { isErrno, syncDirectory } from './store.ts';
+import { inParallel } from './parallel.ts';
+import { isErrno } from './store.ts';
 
 const calls = {
   open: promisify(open),
@@ -16,8 +18,8 @@ const calls = {
 
 /** How many files of an image stay open. */
 const openFiles = 256;
-/** How many files are made durable at once. */
-const syncs = 8;
+/** How many files are made durable, or removed, at once. */
+const filesAtOnce = 8;
 /** Objects in one directory. */
 const perDirectory = 1024;
 
@@ -38,13 +40,21 @@ export const imageDirectory = (dir: string, dataPoolId: number, objectPrefix: st
   return join(dir, 'objects', String(dataPoolId), image);
 };
 
-/** Files are named by the object and by what the record of the object says; a missing file is one without content. */
+/**
+ * Files are named by the object and by what the record of the object says. A missing file is one without content: a
+ * power loss may keep the record of an object and lose the name of its file, as long as nothing of it was flushed.
+ */
 export class ObjectFiles {
   readonly #dir: string;
   readonly #writable: boolean;
   readonly #open = new Map<string, OpenFile>();
   #dirty = new Set<string>();
   #dirtyDirectories = new Set<string>();
+  /** The last flush that was asked for; it never rejects. */
+  #flushing: Promise<unknown> = Promise.resolve();
+  #users = 0;
+  #closing: Promise<void> | null = null;
+  #lastLeft = () => {};
 
   constructor(dir: string, writable: boolean) {
     this.#dir = dir;
@@ -72,11 +82,9 @@ export class ObjectFiles {
   }
 
   async write(path: string, data: Uint8Array, offset: number): Promise<void> {
-    this.#dirty.add(path);
-    const found = await this.#with(path, async (fd) => {
+    await this.#change(path, async (fd) => {
       for (let at = 0; at < data.length; ) at += await writeAt(fd, data, at, offset + at);
     });
-    if (!found) throw new RbdeltaError('corrupt', `the local pool is damaged: ${path} is missing`);
   }
 
   /** Bytes of the file; 0 when there is none. */
@@ -85,26 +93,13 @@ export class ObjectFiles {
   }
 
   async truncate(path: string, size: number): Promise<void> {
-    this.#dirty.add(path);
-    await this.#with(path, (fd) => calls.ftruncate(fd, size));
+    await this.#change(path, (fd) => calls.ftruncate(fd, size));
   }
 
   /** Makes an empty file; names never come again, so one that is there is damage. */
   async create(path: string): Promise<void> {
-    const make = () => calls.open(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o644);
-    let fd: number;
-    try {
-      fd = await make();
-    } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw asFailure(error, path);
-      await this.#makeDirectory(dirname(path));
-      fd = await make().catch((again: unknown) => {
-        throw asFailure(again, path);
-      });
-    }
+    const fd = await this.#make(path, constants.O_EXCL);
     this.#open.set(path, { fd: Promise.resolve(fd), users: 0 });
-    this.#dirty.add(path);
-    this.#dirtyDirectories.add(dirname(path));
     await this.#closeIdle();
   }
 
@@ -123,18 +118,24 @@ export class ObjectFiles {
   /** Makes this one file durable, its name as well. */
   async sync(path: string): Promise<void> {
     await this.#sync(path);
-    await syncDirectory(dirname(path));
+    await fsyncDirectory(dirname(path));
   }
 
-  /** Makes everything that was written durable. */
-  async syncAll(): Promise<void> {
+  /** Makes everything that was written durable; after the flushes before it, since these take what they flush. */
+  syncAll(): Promise<void> {
+    const flush = this.#flushing.then(() => this.#syncDirty());
+    this.#flushing = flush.catch(() => {});
+    return flush;
+  }
+
+  async #syncDirty(): Promise<void> {
     const paths = this.#dirty;
     const directories = this.#dirtyDirectories;
     this.#dirty = new Set();
     this.#dirtyDirectories = new Set();
     try {
-      await inParallel(paths, (path) => this.#sync(path));
-      await inParallel(directories, syncDirectory);
+      await inParallel([...paths], filesAtOnce, (path) => this.#sync(path));
+      await inParallel([...directories], filesAtOnce, fsyncDirectory);
     } catch (error) {
       for (const path of paths) this.#dirty.add(path);
       for (const path of directories) this.#dirtyDirectories.add(path);
@@ -143,8 +144,8 @@ export class ObjectFiles {
   }
 
   /** Removes files that no record names any longer. A crash before it is done leaves files that `sweep` finds. */
-  async remove(paths: Iterable<string>): Promise<void> {
-    await inParallel(paths, async (path) => {
+  async remove(paths: readonly string[]): Promise<void> {
+    await inParallel(paths, filesAtOnce, async (path) => {
       const file = this.#open.get(path);
       if (file?.users === 0) {
         this.#open.delete(path);
@@ -157,7 +158,14 @@ export class ObjectFiles {
     });
   }
 
-  async close(): Promise<void> {
+  /** Waits for who uses a file. Afterwards none can be read or written. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#users > 0) await new Promise<void>((done) => (this.#lastLeft = done));
     const files = [...this.#open.values()];
     this.#open.clear();
     for (const file of files) await calls.close(await file.fd).catch(() => {});
@@ -167,16 +175,46 @@ export class ObjectFiles {
     await this.#with(path, calls.fdatasync);
   }
 
+  /** Writes to the file, which is made when it is missing. */
+  async #change(path: string, action: (fd: number) => Promise<unknown>): Promise<void> {
+    try {
+      while (!(await this.#with(path, action))) await calls.close(await this.#make(path));
+    } finally {
+      // not before: a flush that is under way may have passed this file already
+      this.#dirty.add(path);
+    }
+  }
+
+  async #make(path: string, exclusive = 0): Promise<number> {
+    const make = () => calls.open(path, constants.O_RDWR | constants.O_CREAT | exclusive, 0o644);
+    let fd: number;
+    try {
+      fd = await make();
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw asFailure(error, path);
+      await this.#makeDirectory(dirname(path));
+      fd = await make().catch((again: unknown) => {
+        throw asFailure(again, path);
+      });
+    }
+    this.#dirty.add(path);
+    this.#dirtyDirectories.add(dirname(path));
+    return fd;
+  }
+
   async #makeDirectory(path: string): Promise<void> {
     await mkdir(path, { recursive: true });
-    // the image's directory and its parents may be new as well
-    for (const above of [dirname(path), dirname(dirname(path)), dirname(dirname(dirname(path)))]) {
+    // the directories of the image, of its pool and of all objects may be new as well: each has its name in the one above
+    let above = path;
+    for (let level = 0; level < 4; level += 1) {
+      above = dirname(above);
       this.#dirtyDirectories.add(above);
     }
   }
 
   /** False when the file does not exist. */
   async #with(path: string, action: (fd: number) => Promise<unknown>): Promise<boolean> {
+    if (this.#closing !== null) throw new TypeError(`${path} is closed`);
     let file = this.#open.get(path);
     if (file === undefined) {
       file = { fd: calls.open(path, this.#writable ? 'r+' : 'r'), users: 0 };
@@ -185,6 +223,7 @@ export class ObjectFiles {
     this.#open.delete(path);
     this.#open.set(path, file);
     file.users += 1;
+    this.#users += 1;
     try {
       const fd = await file.fd;
       await action(fd);
@@ -196,7 +235,10 @@ export class ObjectFiles {
       throw asFailure(error, path);
     } finally {
       file.users -= 1;
-      await this.#closeIdle();
+      await this.#closeIdle().finally(() => {
+        this.#users -= 1;
+        if (this.#users === 0) this.#lastLeft();
+      });
     }
   }
 
@@ -245,15 +287,3 @@ const asFailure = (error: unknown, path: string): unknown => {
   const hint = code === 'noSpace' ? { hint: 'free some space on this disk, then run it again' } : {};
   return new RbdeltaError(code, `the local pool cannot use ${path}: ${error.message}`, { cause: error, ...hint });
 };
-
-async function inParallel<T>(items: Iterable<T>, action: (item: T) => Promise<unknown>): Promise<void> {
-  const iterator = items[Symbol.iterator]();
-  const failures: unknown[] = [];
-  const lane = async () => {
-    for (let item = iterator.next(); item.done !== true; item = iterator.next()) {
-      await action(item.value).catch((error: unknown) => failures.push(error));
-    }
-  };
-  await Promise.all(Array.from({ length: syncs }, lane));
-  if (failures.length > 0) throw failures[0];
-}

@@ -58,7 +58,7 @@ export interface Piece {
   length: number;
 }
 
-/** The parts of a range of the image, by rising offset; neighbours in one object are one. */
+/** The parts of a range of the image, by rising offset, each within one stripe unit. */
 export function piecesOf(geometry: Geometry, range: Extent): Piece[] {
   const pieces: Piece[] = [];
   for (let start = 0; start < range.length; ) {

@@ -82,7 +82,7 @@ export function namespaceNames(store: Store, poolId: number): string[] {
 export function checkNamespace(store: Store, poolId: number, namespace: string): void {
   if (namespace === '' || store.omap.doesExist(namespaceKey(poolId, namespace))) return;
   throw new RbdeltaError('notFound', `there is no namespace '${printable(namespace)}' in this pool`, {
-    hint: `rbdelta namespace create POOL/${printable(namespace)}`,
+    hint: 'leave the namespace out, or make it in a program: createNamespace of openLocalPool',
   });
 }
 

@@ -106,8 +106,11 @@ export const filesOf = (object: DataObject | null | undefined): Set<string> =>
   new Set(object == null ? [] : [...(object.head === null ? [] : [object.head]), ...object.clones.map((c) => c.file)]);
 
 /**
- * Where the object differs between the ids `from` (0: the beginning of time) and `to` (null: the head), as RBD's
- * list-snaps tells it (formats/rbd-diff/spec.md): the first content after a time without the object counts as a whole.
+ * Where the object differs between the ids `from` (0: the beginning of time) and `to` (null: the head), as librbd reads
+ * it from a list of clones: from each content to the next newer one, all but their overlap has changed, as far as the
+ * longer of them reaches; where there was no object at `from`, the first content after it counts as a whole. Of what
+ * changed, `data` is inside the content at `to`, `zero` beyond its end where the one at `from` was longer. An object that
+ * is gone at `to` is `zero` as far as it reached at `from`.
  */
 export function changedBetween(
   object: DataObject,

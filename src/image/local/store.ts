@@ -3,6 +3,7 @@
 import { mkdir, open as openFile, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
+import { fsyncDirectory } from '../../bytes/sink.ts';
 import { nameToBytes } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
 import type { DataObject } from './snapset.ts';
@@ -18,7 +19,7 @@ export const limits = { nameBytes: 1024, metadataKeyBytes: 1024 } as const;
 /** Everything but the bytes of data objects. A transaction spans all tables. */
 export interface Store {
   readonly dir: string;
-  /** Pools, counters, locks, unfinished work: see cluster-table.ts. */
+  /** Pools and counters (pools.ts), locks (lock.ts), unfinished work (trim.ts). */
   readonly cluster: Bytes;
   /** Key-value pairs of RADOS objects, with RBD's own encodings. */
   readonly omap: Bytes;
@@ -82,7 +83,7 @@ export async function initialiseStore(dir: string): Promise<void> {
     await file.close();
   }
   await rename(`${marker}.new`, marker);
-  await syncDirectory(dir);
+  await fsyncDirectory(dir);
 }
 
 export async function openStore(dir: string): Promise<Store> {
@@ -163,16 +164,6 @@ interface Range {
 
 interface KeyRange {
   getKeys(range: Range): Iterable<Uint8Array>;
-}
-
-/** After this, names that were made or removed in the directory stay so. */
-export async function syncDirectory(path: string): Promise<void> {
-  const directory = await openFile(path, 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }
 
 export const isErrno = (error: unknown, ...codes: string[]): boolean =>

@@ -3,9 +3,10 @@
 import type { Progress } from '../port.ts';
 import type { ImageRef } from './header.ts';
 import type { OpenImage } from './image.ts';
+import { inParallel } from './parallel.ts';
 import { withoutSnap } from './snapset.ts';
 import { keysIn, type Put, removeRange, type Store, within } from './store.ts';
-import { inParallel, type ObjectWriter } from './writer.ts';
+import { objectsAtOnce, type ObjectWriter } from './writer.ts';
 
 type Owner = Pick<ImageRef, 'dataPoolId' | 'prefix'>;
 
@@ -56,7 +57,7 @@ export async function trim(
     const puts: Put[] = changes.map(({ objectNo, after }) => objects.put(objectNo, after));
     await store.committed(puts);
     await store.flushed();
-    await inParallel(changes, ({ objectNo, before, after }) => writer.drop(objectNo, before, after));
+    await inParallel(changes, objectsAtOnce, ({ objectNo, before, after }) => writer.drop(objectNo, before, after));
     onProgress?.(start + numbers.length, users.length);
   }
   await store.committed([store.cluster.remove(trimKey(image, snapId))]);

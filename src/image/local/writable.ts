@@ -20,12 +20,13 @@ import {
   snapshotMap,
 } from './object-maps.ts';
 import { objectBytesBefore } from './objects.ts';
+import { inParallel } from './parallel.ts';
 import { nextSnapId } from './pools.ts';
 import { beforeChange, type DataObject, rolledBack, type SnapContext } from './snapset.ts';
 import type { Store } from './store.ts';
 import { noteTrim, resumeTrims, trim } from './trim.ts';
 import { Turns } from './turns.ts';
-import { inParallel, ObjectWriter } from './writer.ts';
+import { objectsAtOnce, ObjectWriter } from './writer.ts';
 
 /** rbd's own: the header's time of modification is not renewed sooner. */
 const modifiedEveryMs = 60_000;
@@ -60,7 +61,9 @@ function writable({ opened, writer, map, release }: Parts): WritableImage {
   /** Reads and writes of data share it; what changes size or snapshots has it alone. */
   const gate = new Turns<'image'>();
   let modifiedMs = loadHeader(store, image).modified;
-  let closed: Promise<void> | null = null;
+  let closing: Promise<void> | null = null;
+  /** Looked at in one's turn: what was called before `close` still runs, what comes after it is refused. */
+  let closed = false;
 
   const flush = async () => {
     await files.syncAll();
@@ -84,7 +87,12 @@ function writable({ opened, writer, map, release }: Parts): WritableImage {
     map?.forget();
     writer.context = contextOf(loadHeader(store, image));
   };
-  const alone = <T>(action: () => Promise<T>): Promise<T> => gate.alone('image', action);
+  const whileOpen = (action: () => Promise<void>) => async () => {
+    if (closed) throw new TypeError(`image '${printable(image.name)}' is closed`);
+    await action();
+  };
+  const shared = (action: () => Promise<void>): Promise<void> => gate.shared('image', whileOpen(action));
+  const alone = (action: () => Promise<void>): Promise<void> => gate.alone('image', whileOpen(action));
 
   /** Gives the image a new size and objects new records, all in one; then removes the files that no record names. */
   const replaceObjects = async (size: number, changes: Map<number, [DataObject, DataObject | null]>) => {
@@ -100,7 +108,9 @@ function writable({ opened, writer, map, release }: Parts): WritableImage {
         if (objectNo < count) void states.set(objectNo, after?.head == null ? NONEXISTENT : EXISTS);
       }
     });
-    await inParallel([...changes], ([objectNo, [before, after]]) => writer.drop(objectNo, before, after));
+    await inParallel([...changes], objectsAtOnce, ([objectNo, [before, after]]) =>
+      writer.drop(objectNo, before, after),
+    );
   };
 
   const shrink = async (header: RbdHeader, size: number, onProgress?: Progress) => {
@@ -111,7 +121,7 @@ function writable({ opened, writer, map, release }: Parts): WritableImage {
     const changes = new Map<number, [DataObject, DataObject | null]>();
     let done = 0;
     try {
-      await inParallel(affected, async ([objectNo, object]) => {
+      await inParallel(affected, objectsAtOnce, async ([objectNo, object]) => {
         const bytes = await writer.headBytes(objectNo, object);
         const kept = objectNo < keep ? objectBytesBefore(after, objectNo, size) : 0;
         if (kept === after.objectBytes) return;
@@ -134,20 +144,20 @@ function writable({ opened, writer, map, release }: Parts): WritableImage {
   return {
     ...readingPart(opened),
     write: (offset, data) =>
-      gate.shared('image', async () => {
+      shared(async () => {
         checkRange(opened, offset, data.length);
         if (data.length === 0) return;
         await touch();
         await writer.write(opened.geometry, offset, data);
       }),
     writeZeroes: (offset, length) =>
-      gate.shared('image', async () => {
+      shared(async () => {
         checkRange(opened, offset, length);
         if (length === 0) return;
         await touch();
         await writer.zero(opened.geometry, { offset, length });
       }),
-    flush,
+    flush: () => shared(flush),
     resize: (size, onProgress) =>
       alone(async () => {
         const header = loadHeader(store, image);
@@ -212,7 +222,7 @@ function writable({ opened, writer, map, release }: Parts): WritableImage {
         const all = [...objects.range(0, Number.MAX_SAFE_INTEGER)];
         const changes = new Map<number, [DataObject, DataObject | null]>();
         let done = 0;
-        await inParallel(all, async ([objectNo, object]) => {
+        await inParallel(all, objectsAtOnce, async ([objectNo, object]) => {
           const bytes = snap.id > object.seq ? 0 : await writer.headBytes(objectNo, object);
           const after = rolledBack(object, snap.id, writer.context, bytes);
           const gone = after.head === null && after.clones.length === 0;
@@ -222,7 +232,8 @@ function writable({ opened, writer, map, release }: Parts): WritableImage {
         await replaceObjects(snap.size, changes);
       }),
     close() {
-      closed ??= alone(async () => {
+      closing ??= gate.alone('image', async () => {
+        closed = true;
         try {
           await flush();
         } finally {
@@ -230,7 +241,7 @@ function writable({ opened, writer, map, release }: Parts): WritableImage {
           release();
         }
       });
-      return closed;
+      return closing;
     },
   };
 }

@@ -7,6 +7,7 @@ import { EXISTS, NONEXISTENT, type ObjectState } from '../../format/object-map.t
 import type { OpenImage } from './image.ts';
 import type { HeadMap } from './object-maps.ts';
 import { objectBytesBefore, objectsOf, piecesOf } from './objects.ts';
+import { inParallel } from './parallel.ts';
 import {
   beforeChange,
   changesOverlap,
@@ -20,7 +21,7 @@ import type { Put } from './store.ts';
 import { Turns } from './turns.ts';
 
 /** How many objects one call works on at once. */
-const objectsAtOnce = 16;
+export const objectsAtOnce = 16;
 
 /**
  * The writer of one image. Who uses it holds the image's lock.
@@ -50,7 +51,7 @@ export class ObjectWriter {
   async write(geometry: Geometry, offset: number, data: Uint8Array): Promise<void> {
     this.#check();
     const pieces = piecesOf(geometry, { offset, length: data.length });
-    await inParallel(pieces, ({ objectNo, objectOffset, start, length }) =>
+    await inParallel(pieces, objectsAtOnce, ({ objectNo, objectOffset, start, length }) =>
       this.#writeObject(objectNo, objectOffset, data.subarray(start, start + length)),
     );
   }
@@ -64,7 +65,7 @@ export class ObjectWriter {
     for (const [objectNo, { head }] of objects.range(...objectsOf(geometry, range))) {
       if (head !== null) numbers.push(objectNo);
     }
-    await inParallel(numbers, async (objectNo) => {
+    await inParallel(numbers, objectsAtOnce, async (objectNo) => {
       const from = objectBytesBefore(geometry, objectNo, range.offset);
       const to = objectBytesBefore(geometry, objectNo, end);
       if (from < to) {
@@ -228,19 +229,4 @@ export class ObjectWriter {
     this.#files += 1;
     return `${this.#session.toString(16)}-${this.#files.toString(16)}`;
   }
-}
-
-/** All of them are settled when this returns; then the first failure is thrown. */
-export async function inParallel<T>(items: readonly T[], action: (item: T) => Promise<void>): Promise<void> {
-  const only = items[0];
-  if (items.length === 1 && only !== undefined) return action(only);
-  const failures: unknown[] = [];
-  let next = 0;
-  const lane = async () => {
-    while (next < items.length && failures.length === 0) {
-      await action(items[next++]!).catch((error: unknown) => failures.push(error));
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(objectsAtOnce, items.length) }, lane));
-  if (failures.length > 0) throw failures[0];
 }
