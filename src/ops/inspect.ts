@@ -4,9 +4,10 @@ import { interruption } from '../bytes/errno.ts';
 import type { ByteReader } from '../bytes/reader.ts';
 import { zeroRuns } from '../bytes/zero.ts';
 import { RbdeltaError } from '../error.ts';
-import { type DiffHeader, type DiffStream, type DiffVersion, openDiff } from '../format/rbd-diff.ts';
+import { type DiffHeader, diffFollows, type DiffStream, type DiffVersion, openDiff } from '../format/rbd-diff.ts';
 import { type ImageHeader, isImageExport, readImageHeader } from '../format/rbd-image.ts';
 import { ChangeMap } from './change-map.ts';
+import { Coverage } from './coverage.ts';
 
 export interface DiffReport {
   version: DiffVersion;
@@ -35,7 +36,7 @@ export interface StreamReport {
   diffs: DiffReport[];
   /** Bytes of the stream that were read. */
   streamBytes: number;
-  /** Why not more of it could be read; null when all was whole. */
+  /** Why not more of it could be read, or else why it would not be imported; null when all was well. */
   failure: RbdeltaError | null;
 }
 
@@ -52,12 +53,14 @@ export async function inspectStream(reader: ByteReader, options: InspectOptions 
     if (await reader.atEnd()) throw new RbdeltaError('corrupt', 'the input is empty');
     if (isImageExport(await reader.peek(32))) report.image = await readImageHeader(reader);
     while (report.image === null || report.diffs.length < report.image.diffCount) {
+      if (report.image === null && report.diffs.length > 0 && !(await follows(reader))) break;
       const startByte = reader.position;
       const stream = await openDiff(reader, { order: 'any' });
       if (stream === null) break;
       const diff = emptyReport(stream, startByte);
       report.diffs.push(diff);
-      await readRecords(stream, diff, reader, options);
+      const overlap = await readRecords(stream, diff, reader, options);
+      report.failure ??= overlap;
     }
     if (report.image !== null) await expectEnd(reader, report);
   } catch (error) {
@@ -69,6 +72,16 @@ export async function inspectStream(reader: ByteReader, options: InspectOptions 
 }
 
 const aboutTheStream: readonly string[] = ['corrupt', 'invalid', 'tooLarge'];
+
+/** Whether another diff follows; anything else behind a diff is damage, as it is to the import. */
+async function follows(reader: ByteReader): Promise<boolean> {
+  try {
+    return await diffFollows(reader);
+  } catch (error) {
+    if (!(error instanceof RbdeltaError && error.code === 'invalid')) throw error;
+    throw new RbdeltaError('corrupt', error.message, { cause: error, ...(error.hint && { hint: error.hint }) });
+  }
+}
 
 async function expectEnd(reader: ByteReader, { image, diffs }: StreamReport): Promise<void> {
   const expected = image?.diffCount ?? 0;
@@ -95,21 +108,37 @@ const emptyReport = (stream: DiffStream & { version: DiffVersion }, startByte: n
   map: new ChangeMap(stream.header.size),
 });
 
-/** Fills in the report as it reads, so that it tells what was there even if reading fails. */
+/**
+ * Fills in the report as it reads, so that it tells what was there even if reading fails. Resolves to why an import
+ * would refuse records that could be read: overlaps.
+ */
 async function readRecords(
   stream: DiffStream,
   report: DiffReport,
   reader: ByteReader,
   { signal, onProgress }: InspectOptions,
-): Promise<void> {
+): Promise<RbdeltaError | null> {
   /** Counts by the logarithm of the length. */
   const lengths: { records: number; bytes: number }[] = [];
   let insideRecord = false;
+  const coverage = new Coverage();
+  let overlap: RbdeltaError | null = null;
+  const cover = (offset: number, length: number): void => {
+    if (overlap !== null) return;
+    try {
+      coverage.add(offset, length);
+    } catch (error) {
+      if (!(error instanceof RbdeltaError)) throw error;
+      const hint = 'import-diff --force applies such records in their order, as rbd does';
+      overlap = new RbdeltaError(error.code, error.message, { cause: error, hint });
+    }
+  };
   const begin = (offset: number, length: number): void => {
     const bucket = Math.ceil(Math.log2(length));
     const counts = (lengths[bucket] ??= { records: 0, bytes: 0 });
     counts.records += 1;
     counts.bytes += length;
+    cover(offset, length);
     if (report.span !== null && offset < report.span.end) report.ascending = false;
     const { offset: first, end } = report.span ?? { offset, end: 0 };
     report.span = { offset: Math.min(first, offset), end: Math.max(end, offset + length) };
@@ -138,6 +167,7 @@ async function readRecords(
       onProgress?.(reader.position);
     }
     report.whole = true;
+    return overlap;
   } finally {
     report.endByte = reader.position;
     report.lengths = Object.entries(lengths).map(([bucket, counts]) => ({ upTo: 2 ** Number(bucket), ...counts }));

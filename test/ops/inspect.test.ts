@@ -89,6 +89,21 @@ describe('inspect', () => {
     expect(diffs[0]).toMatchObject({ ascending: false, span: { offset: 0, end: 4106 } });
   });
 
+  test('records that overlap are a failure, as they are to the import, and all is read nevertheless', async () => {
+    const first = await encoded([null, 'a'], 8192, []);
+    const second = await encoded(['a', 'b'], 8192, [write(2048, 4096), write(0, 2049)], 1);
+    const { diffs, failure } = await inspect(Buffer.concat([first, second, first]));
+    expect(failure).toMatchObject({ code: 'corrupt', message: expect.stringContaining('overlaps') });
+    expect(diffs).toMatchObject([{ whole: true }, { whole: true, writes: { records: 2 } }, { whole: true }]);
+  });
+
+  test('what follows a diff and is none is damage', async () => {
+    const diff = await encoded([null, 'a'], 8192, [write(0, 300)]);
+    const { diffs, failure } = await inspect(Buffer.concat([diff, Buffer.from('garbage behind the end')]));
+    expect(failure).toMatchObject({ code: 'corrupt', message: expect.stringContaining(`at byte ${diff.length}`) });
+    expect(diffs).toMatchObject([{ whole: true, endByte: diff.length }]);
+  });
+
   test('an image export is its versions, and not one of them fewer', async () => {
     const header = { order: 22, features: 0x3d, stripeUnit: 1 << 22, stripeCount: 1, metadata: new Map([['k', 'v']]) };
     const head = Buffer.concat([encodeImageHeader({ ...header, diffCount: 2 })].flat());

@@ -63,16 +63,18 @@ function diffText(
     `rbd diff v${diff.version}: ${name(header.fromSnap, 'the beginning')} to ${name(header.toSnap, 'the head')}${header.protected ? ', protected' : ''}`,
     `  image size  ${header.size === null ? 'not said' : bytesOf(header.size)}`,
     `  stream      ${bytesOf(diff.endByte - diff.startByte)}${diff.whole ? '' : ', not whole'}`,
-    `  data        ${writes.records} records, ${bytesOf(writes.bytes)}${diff.zeroDataBytes > 0 ? `, of it zeros ${bytesOf(diff.zeroDataBytes)}` : ''}`,
-    `  zeros       ${zeros.records} records, ${bytesOf(zeros.bytes)}`,
+    `  data        ${recordsText(writes.records)}, ${bytesOf(writes.bytes)}${diff.zeroDataBytes > 0 ? `, of it zeros ${bytesOf(diff.zeroDataBytes)}` : ''}`,
+    `  zeros       ${recordsText(zeros.records)}, ${bytesOf(zeros.bytes)}`,
   ];
   if (span !== null) lines.push(`  changes     from ${span.offset} to ${span.end}`);
   if (!diff.ascending) lines.push('  order       not ascending, as old exporters wrote striped images');
   if (before !== undefined && before.header.toSnap !== header.fromSnap) {
     lines.push(`  chain       breaks here: the diff before ends at ${name(before.header.toSnap, 'the head')}`);
   }
-  return `${lines.join('\n')}\n${histogram(diff)}${picture(diff.map, options)}`;
+  return `${lines.join('\n')}\n${histogram(diff)}${span === null ? '' : picture(diff.map, options)}`;
 }
+
+const recordsText = (records: number): string => (records === 1 ? '1 record' : `${records} records`);
 
 /** Both ways to say it: for people and for sums. */
 const bytesOf = (bytes: number): string => (bytes < 1024 ? bytesText(bytes) : `${bytesText(bytes)} (${bytes})`);
