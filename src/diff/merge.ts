@@ -2,11 +2,12 @@
 
 import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
-import type { DiffRecord, DiffStream } from '../format/rbd-diff.ts';
+import type { DiffHeader, DiffRecord, DiffStream } from '../format/rbd-diff.ts';
 
 /**
  * The diff that has the effect of applying `streams` (oldest first) in turn. Headers are checked at once, before any
- * record is pulled: each stream must start at the snapshot where the one before it ends, and tell its size ('invalid').
+ * record is pulled: each stream must start at the snapshot where the one before it ends, and tell its size ('invalid'),
+ * or be the next part (range) of the same diff.
  * Two absent names do not match, as they do for `rbd merge-diff`: nothing says that they mean the same state.
  *
  * Payloads pass through uncopied, so a record is valid until the next one is pulled. Memory: one record of each stream.
@@ -19,9 +20,13 @@ export const mergeDiffs = (
 ): DiffStream => {
   const [first, last] = [streams[0], streams.at(-1)];
   if (first === undefined || last === undefined) throw new RbdeltaError('invalid', 'there is no diff to merge');
-  const sizes = streams.map(({ header }, i) => sizeOf(header.size, names[i]));
-  for (let i = 1; i < streams.length; i++) checkLink(streams, names, i);
-  const header = { ...last.header, fromSnap: first.header.fromSnap };
+  const sizes: number[] = [];
+  for (const [i, { header }] of streams.entries()) {
+    const isPart = i > 0 && continues(streams[i - 1]?.header, header);
+    if (i > 0 && !isPart) checkLink(streams, names, i);
+    sizes.push(isPart ? (sizes[i - 1] ?? 0) : sizeOf(header.size, names[i]));
+  }
+  const header = { ...last.header, fromSnap: first.header.fromSnap, size: sizes.at(-1) ?? null };
   return { header, records: mergeRecords(streams, sizes, names) };
 };
 
@@ -31,6 +36,10 @@ const sizeOf = (size: number | null, name: string | undefined): number => {
     hint: 'rbd export-diff always writes it: make the diff again',
   });
 };
+
+/** Whether `next` is the next part of the same diff: one of a range, which tells neither its start nor the size. */
+const continues = (before: DiffHeader | undefined, next: DiffHeader): boolean =>
+  before?.toSnap === null && next.fromSnap === null && next.size === null;
 
 const checkLink = (streams: readonly DiffStream[], names: readonly string[], i: number): void => {
   // rbd takes an empty name for none

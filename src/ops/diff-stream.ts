@@ -3,6 +3,7 @@
 import { zeroRuns } from '../bytes/zero.ts';
 import type { DiffRecord, DiffStream } from '../format/rbd-diff.ts';
 import type { Image } from '../image/port.ts';
+import { endOf } from '../diff/extent.ts';
 import { piecesOf } from '../diff/pieces.ts';
 import { checkStillThere, extentLists } from './diff-extents.ts';
 import type { DiffPlan } from './diff-plan.ts';
@@ -29,14 +30,25 @@ const zeroBlockBytes = 4096;
  * again: the stream fails ('notFound') instead of ending when a snapshot of the plan is gone. `image` stays open.
  */
 export const diffStream = (image: Image, plan: DiffPlan, options: StreamOptions = {}): DiffStream => ({
-  header: {
-    fromSnap: plan.from?.name ?? null,
-    toSnap: plan.info.snapshot?.name ?? null,
-    size: plan.info.size,
-    protected: null,
-  },
+  header: headerOf(plan),
   records: readRecords(image, plan, options),
 });
+
+/**
+ * A part (the plan has a range) must not pass for the whole. So only the first part tells where the diff starts and the
+ * size, only the last one where it ends: applied in turn they have the effect of the whole, a part alone makes no
+ * snapshot or is refused for want of a size. `mergeDiffs` joins them again.
+ */
+const headerOf = ({ info, from, range }: DiffPlan): DiffStream['header'] => {
+  const isFirst = range.offset === 0;
+  const isLast = endOf(range) === info.size;
+  return {
+    fromSnap: isFirst ? (from?.name ?? null) : null,
+    toSnap: isLast ? (info.snapshot?.name ?? null) : null,
+    size: isFirst ? info.size : null,
+    protected: null,
+  };
+};
 
 async function* readRecords(
   image: Image,

@@ -28,7 +28,8 @@ export const exportDiff = async (
   const stream = diffStream(image, plan, options);
   // v1 has no record for it; rbd writes it beside the end snapshot
   const end = plan.info.snapshot;
-  if (version === 2 && end !== null) stream.header.protected = end.protection === 'protected';
+  if (version === 2 && end !== null && stream.header.toSnap !== null)
+    stream.header.protected = end.protection === 'protected';
   const sink = await openSink(mostStreamBytes(plan.range.length));
   const written = await writeDiff(stream, sink, { version, ...(signal && { signal }) });
   return { ...written, method: plan.method };
