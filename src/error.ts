@@ -11,6 +11,7 @@ export const exitStatus = {
   io: 5, // EIO
   busy: 16, // EBUSY: image in use, snapshot protected
   exists: 17, // EEXIST: output file, end snapshot, image
+  isDirectory: 21, // EISDIR: a directory where a file is meant
   invalid: 22, // EINVAL: not a diff, wrong base, wrong order of snapshots
   tooLarge: 27, // EFBIG: past a named limit
   noSpace: 28, // ENOSPC, EDQUOT
@@ -53,7 +54,7 @@ const byErrno: Record<string, ErrorCode> = {
   EBUSY: 'busy',
   EEXIST: 'exists',
   EINVAL: 'invalid',
-  EISDIR: 'invalid',
+  EISDIR: 'isDirectory',
   ENOTDIR: 'invalid',
   EFBIG: 'tooLarge',
   ENOSPC: 'noSpace',

@@ -3,19 +3,24 @@
 import { RbdeltaError } from '../error.ts';
 import { defaultFeatures, feature, featureOfName } from '../format/rbd-features.ts';
 import type { CreateOptions } from '../image/port.ts';
-import { usage } from './args.ts';
+import { type Args, usage } from './args.ts';
 import type { Call } from './command.ts';
 import type { OptionName } from './options.ts';
-import { countFrom, oneOf, orderFrom, orderOfObjectSize, sizeFrom } from './values.ts';
+import {
+  countFrom,
+  journalObjectSizeFrom,
+  oneOf,
+  orderFrom,
+  orderOfObjectSize,
+  sizeFrom,
+  wholeNumberFrom,
+} from './values.ts';
 
 /** What of rbd's creation there is no support for: refused, since an image without it would not be what was asked for. */
-const unsupported: readonly OptionName[] = [
-  'mirror-image-mode',
-  'journal-splay-width',
-  'journal-object-size',
-  'journal-pool',
-  'thick-provision',
-];
+const unsupported: readonly OptionName[] = ['mirror-image-mode', 'thick-provision'];
+
+/** They say how the journal is laid out: without one they say nothing, and rbd takes them nevertheless. */
+const ofTheJournal: readonly OptionName[] = ['journal-splay-width', 'journal-object-size', 'journal-pool'];
 
 /** Only one client may write such an image: what `--image-shared` does without. */
 const singleClient = feature.exclusiveLock | feature.objectMap | feature.fastDiff | feature.journaling;
@@ -31,9 +36,10 @@ const selectable =
   feature.journaling;
 
 export function creationFrom({ args, notice }: Call): Omit<CreateOptions, 'size'> {
-  for (const name of unsupported) {
-    if (args.has(name)) throw new RbdeltaError('unsupported', `--${name} is not supported`, { hint: 'rbd can do it' });
-  }
+  args.value('mirror-image-mode', oneOf('journal', 'snapshot'));
+  args.value('journal-splay-width', wholeNumberFrom);
+  args.value('journal-object-size', journalObjectSizeFrom);
+  for (const name of unsupported) refuse(args, name);
   const format = args.value('image-format', oneOf('1', '2'));
   if (format === '1') throw new RbdeltaError('invalid', 'images of format 1 can no longer be made');
   if (args.has('new-format')) notice('--new-format is deprecated: it is the default');
@@ -46,6 +52,7 @@ export function creationFrom({ args, notice }: Call): Omit<CreateOptions, 'size'
     throw new RbdeltaError('invalid', 'must specify both (or neither) of --stripe-unit and --stripe-count');
   }
   const features = featuresFrom(args.texts('image-feature'), args.has('image-shared'));
+  if (features !== null && features & feature.journaling) for (const name of ofTheJournal) refuse(args, name);
   const dataPool = args.text('data-pool');
   return {
     ...(order === null ? {} : { order }),
@@ -54,6 +61,10 @@ export function creationFrom({ args, notice }: Call): Omit<CreateOptions, 'size'
     ...(features === null ? {} : { features }),
     ...(dataPool === null ? {} : { dataPool }),
   };
+}
+
+function refuse(args: Args, name: OptionName): void {
+  if (args.has(name)) throw new RbdeltaError('unsupported', `--${name} is not supported`, { hint: 'rbd can do it' });
 }
 
 /** Bits; null leaves them to the cluster. */

@@ -50,6 +50,12 @@ export function imageFrom(args: Args, positionals: Positionals, options: NameRul
   const { snap = 'may', rules = 'existing', dest = false, otherwise = null } = options;
   const option = (name: OptionName): string | null => args.text(dest ? (`dest-${name}` as OptionName) : name);
   const text = (dest ? args.text('dest') : args.text('image')) ?? positionals.take();
+  const name = text || otherwise?.image;
+  if (name?.startsWith('file:')) {
+    throw new RbdeltaError('invalid', `'${name}' names a file where an image is meant`, {
+      hint: 'export, export-diff, diff and import-diff take file:PATH; an image of such a name is POOL/file:NAME',
+    });
+  }
   const said = text === null || text === '' ? null : readSpec(text, rules);
   if ((said?.image ?? otherwise?.image ?? '') === '') {
     throw new RbdeltaError('invalid', `${dest ? 'destination ' : ''}image name was not specified`, {

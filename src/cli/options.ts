@@ -60,7 +60,7 @@ const table = {
   'stripe-unit': { value: 'SIZE', group: 'New image', describe: 'stripe unit' },
   'stripe-count': { value: 'N', group: 'New image', describe: 'stripe count' },
   'data-pool': { value: 'POOL', group: 'New image', describe: 'pool for the data objects' },
-  'mirror-image-mode': { value: 'MODE', group: 'New image', describe: '', hidden: true },
+  'mirror-image-mode': { value: 'journal|snapshot', group: 'New image', describe: '', hidden: true },
   'journal-splay-width': { value: 'N', group: 'New image', describe: '', hidden: true },
   'journal-object-size': { value: 'SIZE', group: 'New image', describe: '', hidden: true },
   'journal-pool': { value: 'POOL', group: 'New image', describe: '', hidden: true },

@@ -11,6 +11,7 @@ import { Positionals } from './names.ts';
 import { cluster } from './options.ts';
 import { type Progress, silent, terminalProgress } from './progress.ts';
 import type { TextOutput } from './terminal.ts';
+import { oneOf } from './values.ts';
 
 export interface Surroundings {
   env: Readonly<Record<string, string | undefined>>;
@@ -70,7 +71,8 @@ async function dispatch(
   const found = commandOf(words);
   if (found === null) {
     if (words.length > 0 && !isGroup(words)) {
-      throw usage(`unknown command '${words.slice(0, 2).join(' ')}'`, 'rbdelta help lists the commands');
+      const named = words.slice(0, isGroup(words.slice(0, 1)) ? 2 : 1);
+      throw usage(`unknown command '${named.join(' ')}'`, 'rbdelta help lists the commands');
     }
     const { overview } = await import('./help.ts');
     await around.stdout.write(await overview(around.columns(), words[0]));
@@ -83,6 +85,7 @@ async function dispatch(
     return 0;
   }
   words.splice(0, found.words);
+  acceptFormat(args, command);
   check(args, command, found.entry.names[0] ?? '', around.env);
   // rbd is silent about these; a person may have meant something else.
   const taken = command.positionals.length - replaced(args, command);
@@ -106,10 +109,20 @@ async function dispatch(
 const isGroup = (words: readonly string[]): boolean =>
   words.length === 1 && commands.some(({ names }) => names[0]?.startsWith(`${words[0]} `));
 
+/** Of a command that prints its result as json or not at all, `--format json` is `--json`. */
+function acceptFormat(args: Args, { options }: Command): void {
+  if (!options.includes('json') || options.includes('format') || !args.has('format')) return;
+  const format = args.value('format', oneOf('plain', 'json'));
+  if (format === 'plain' && args.has('json')) throw usage('--json and --format plain exclude each other');
+  if (format === 'json' && !args.has('json')) args.set('json', '');
+}
+
 /** Refuses what the command does not take. */
 function check(args: Args, command: Command, name: string, env: Surroundings['env']): void {
   const hint = `rbdelta help ${name}`;
   for (const option of args.given()) {
+    // `acceptFormat` has dealt with it.
+    if (option === 'format' && command.options.includes('json')) continue;
     // Ceph's options may be given to any command, as they may to rbd.
     if (!command.options.includes(option) && !(cluster as readonly string[]).includes(option)) {
       throw usage(`unrecognised option '--${option}' of ${name}`, hint);

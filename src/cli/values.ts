@@ -17,6 +17,8 @@ export const countFrom = (text: string): number | null => {
   return count > 0 ? count : null;
 };
 
+export const wholeNumberFrom = (text: string): number | null => (/^\d{1,15}$/u.test(text) ? Number(text) : null);
+
 export const rateFrom = (text: string): number | null => sizeFrom(text) || null;
 
 /** Seconds (a fraction will do) as milliseconds. */
@@ -35,6 +37,13 @@ export const orderOfObjectSize = (text: string): number | null => {
   const size = sizeFrom(text);
   const order = size === null || size === 0 ? 0 : Math.round(Math.log2(size));
   return order >= 12 && order <= 25 ? order : null;
+};
+
+/** From 4K to 64M once it is rounded to a power of two, as rbd bounds the objects of a journal. */
+export const journalObjectSizeFrom = (text: string): number | null => {
+  const size = sizeFrom(text);
+  const order = size === null || size === 0 ? 0 : Math.round(Math.log2(size));
+  return order >= 12 && order <= 26 ? size : null;
 };
 
 export const oneOf =

@@ -27,6 +27,11 @@ test('each failure has its status, one sentence, and changes nothing', async () 
     [1, 'merge-diff - - x'],
     [1, 'diff volumes/vm --format yaml'],
     [1, 'create --size 8Q volumes/x'],
+    [1, 'create --size 1 volumes/x --mirror-image-mode nosuch'],
+    [1, 'create --size 1 volumes/x --journal-object-size 1K'],
+    [1, 'export-diff volumes/vm x --format xml'],
+    [1, 'import-diff --json --format plain full backups/vm'],
+    [1, 'export-diff volumes/vm - --format json'],
     [2, 'export-diff volumes/nosuch x'],
     [2, 'export-diff volumes/vm@nosuch x'],
     [2, 'export-diff --from-snap nosuch volumes/vm x'],
@@ -52,11 +57,18 @@ test('each failure has its status, one sentence, and changes nothing', async () 
     [22, 'snap create volumes/vm'],
     [22, 'diff volumes/vm --pretty-format'],
     [22, 'create volumes/x'],
+    [21, 'inspect .'],
+    [21, 'import-diff . backups/vm'],
     [22, 'inspect raw'],
+    [22, 'import raw file:x'],
+    [22, 'import raw --dest file:x'],
+    [22, 'info file:raw'],
+    [22, 'create --size 1 file:x'],
     [74, 'import-diff cut backups/vm'],
     [74, 'merge-diff cut increment x'],
     [74, 'inspect cut'],
-    [95, 'create volumes/x --size 1 --journal-pool p'],
+    [95, 'create volumes/x --size 1 --mirror-image-mode journal'],
+    [95, 'create volumes/x --size 1 --image-feature exclusive-lock,journaling --journal-pool p'],
     [110, 'ls -m 127.0.0.1:1 --timeout 1 volumes'],
     [111, 'ls --cluster nosuch volumes'],
   ];
@@ -72,6 +84,22 @@ test('each failure has its status, one sentence, and changes nothing', async () 
   expect((await run('import-diff - backups/vm', { stdin: Buffer.alloc(0) })).status).toBe(74);
   expect(await ok('ls -l backups')).toBe(before);
   expect((await run('inspect x')).status).toBe(2); // nothing was left under the name of an output
+});
+
+test('only the words of a command are quoted as unknown', async () => {
+  const { run } = await makeWorld({ pools: [] });
+  expect((await run('clone b/y3@s1')).stderr).toContain("unknown command 'clone'\n");
+  expect((await run('snap nosuch b/y3@s1')).stderr).toContain("unknown command 'snap nosuch'\n");
+});
+
+test('what rbd accepts is accepted: options of a journal without one, --format json for --json', async () => {
+  const { ok, path } = await makeWorld();
+  await writeFile(path('raw'), noise(1, 65536));
+  await ok('import raw volumes/vm --journal-splay-width 4 --journal-object-size 16M --journal-pool p');
+  expect(JSON.parse(await ok('export-diff volumes/vm full --format json'))).toMatchObject({ data_bytes: 65536 });
+  await ok('create backups/vm --size 64K');
+  expect(await ok('import-diff full backups/vm --format plain')).toBe('');
+  expect(JSON.parse(await ok('import-diff --overwrite full backups/vm --json --format json'))).toHaveProperty('diffs');
 });
 
 test('an image that went its own way is status 67; --rollback and --force go on', async () => {
