@@ -1,4 +1,4 @@
-// Help: laid out by yargs, from the same tables that the command line is read with.
+// Help: laid out by yargs (but for the examples, which it would wrap), from the same tables that the command line is read with.
 
 import type { Command } from './command.ts';
 import { type CommandEntry, commands } from './commands.ts';
@@ -27,9 +27,7 @@ export async function helpOf(entry: CommandEntry, command: Command, columns: num
     parser.option(shown, { alias: [...(spec.alias ?? [])], describe });
   }
   for (const [group, names] of groups) parser.group(names, `${group}:`);
-  for (const [line, what] of command.examples) parser.example(`rbdelta ${line}`, what);
-  if (command.notes !== undefined) parser.epilogue(command.notes);
-  return `${await parser.getHelp()}\n`;
+  return `${await parser.getHelp()}\n${examplesText(command.examples)}${notesText(command.notes, columns)}`;
 }
 
 /** The list of commands; of one group (`snap`) alone, if it is named. */
@@ -47,9 +45,27 @@ export async function overview(columns: number, group?: string): Promise<string>
     const name = names[0] ?? '';
     if (group === undefined || name.startsWith(`${group} `)) parser.command(name, summary);
   }
-  parser.example('rbdelta export-diff --from-snap mon vm-1@tue - | ssh dr rbdelta import-diff - vm-1', 'an increment');
-  parser.epilogue(
-    'rbdelta help <command> tells more. Options and specs are those of rbd; a path may be a file, - or s3://bucket/key.',
-  );
-  return `${await parser.getHelp()}\n`;
+  const example = [
+    'export-diff --from-snap mon vm-1@tue - | ssh dr rbdelta import-diff - vm-1',
+    'an increment',
+  ] as const;
+  const notes =
+    'rbdelta help <command> tells more. Options and specs are those of rbd; a path may be a file, - or s3://bucket/key.';
+  return `${await parser.getHelp()}\n${examplesText([example])}${notesText(notes, columns)}`;
+}
+
+/** Each command on a line of its own and never wrapped, so that it can be pasted. */
+const examplesText = (examples: Command['examples']): string =>
+  `\nExamples:\n${examples.map(([line, what]) => `  ${what}:\n    rbdelta ${line}\n`).join('')}`;
+
+function notesText(notes: string | undefined, columns: number): string {
+  if (notes === undefined) return '';
+  const most = Math.min(columns, widest);
+  const lines: string[] = [];
+  for (const word of notes.split(' ')) {
+    const longer = `${lines.at(-1)} ${word}`;
+    if (lines.length > 0 && longer.length <= most) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return `\n${lines.join('\n')}\n`;
 }

@@ -1,5 +1,6 @@
 // Prints a result in the format that was asked for: plain, json or xml.
 
+import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import { usage } from './args.ts';
 import type { Call } from './command.ts';
@@ -23,6 +24,12 @@ export function outputFormat({ args }: Call): OutputFormat {
   }
   return { format, pretty };
 }
+
+/** How plain output shows a name: harmless on a terminal, in a pipe or a file as the bytes it is. */
+export const nameText =
+  ({ stdout }: Call) =>
+  (name: string): string =>
+    stdout.terminal ? printable(name) : name;
 
 /** `root` is what xml calls the whole. */
 export async function print(

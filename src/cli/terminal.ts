@@ -9,6 +9,8 @@ export interface TextOutput {
   /** Rejects with `brokenPipe` when nobody reads any more. */
   write(text: string): Promise<void>;
   flush(): Promise<void>;
+  /** A person sees it: names must not move the cursor. Absent: a program reads it, and needs them as they are. */
+  readonly terminal?: boolean;
 }
 
 const flushChars = 1 << 16;
@@ -25,6 +27,7 @@ export function textOutput(fd: number): TextOutput {
     await sink.write([bytes]);
   };
   return {
+    terminal: isatty(fd),
     async write(text) {
       held += text;
       if (held.length >= flushChars) await flush();

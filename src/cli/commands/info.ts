@@ -8,7 +8,7 @@ import { withImage } from '../cluster.ts';
 import type { Command } from '../command.ts';
 import { imageFrom } from '../names.ts';
 import { cluster, output, snapNames } from '../options.ts';
-import { outputFormat, print } from '../output.ts';
+import { nameText, outputFormat, print } from '../output.ts';
 import { bytesText, type Field, list, object, optional, type Tree, timeText } from '../print.ts';
 
 export const command: Command = {
@@ -22,7 +22,7 @@ export const command: Command = {
     const named = imageFrom(call.args, call.positionals);
     const format = outputFormat(call);
     const info = await withImage(call, named, (image) => image.info());
-    await print(call, format, 'image', infoTree(info), () => infoText(info));
+    await print(call, format, 'image', infoTree(info), () => infoText(info, nameText(call)));
   },
 };
 
@@ -77,7 +77,7 @@ function infoTree(info: ImageInfo): Tree {
   );
 }
 
-function infoText(info: ImageInfo): string {
+function infoText(info: ImageInfo, shown: (name: string) => string): string {
   const { parent, snapshot } = info;
   const lines = [
     `size ${bytesText(info.size)} in ${objectCount(geometryOf(info))} objects`,
@@ -85,7 +85,7 @@ function infoText(info: ImageInfo): string {
     `snapshot_count: ${userSnapshots(info)}`,
   ];
   if (info.format !== 1) lines.push(`id: ${info.id}`);
-  if (info.dataPool !== null) lines.push(`data_pool: ${info.dataPool}`);
+  if (info.dataPool !== null) lines.push(`data_pool: ${shown(info.dataPool)}`);
   lines.push(`block_name_prefix: ${info.objectPrefix}`, `format: ${info.format}`);
   if (info.format !== 1) {
     lines.push(
@@ -98,7 +98,7 @@ function infoText(info: ImageInfo): string {
   if (info.accessedMs !== null) lines.push(`access_timestamp: ${timeText(info.accessedMs)}`);
   if (info.modifiedMs !== null) lines.push(`modify_timestamp: ${timeText(info.modifiedMs)}`);
   if (snapshot !== null) lines.push(`protected: ${snapshot.protection === 'protected' ? 'True' : 'False'}`);
-  if (parent !== null) lines.push(`parent: ${formatSpec(parent)}`, `overlap: ${bytesText(parent.overlap)}`);
+  if (parent !== null) lines.push(`parent: ${shown(formatSpec(parent))}`, `overlap: ${bytesText(parent.overlap)}`);
   if (isStriped(info)) lines.push(`stripe unit: ${bytesText(info.stripeUnit)}`, `stripe count: ${info.stripeCount}`);
-  return `rbd image '${info.name}':\n${lines.map((line) => `\t${line}\n`).join('')}`;
+  return `rbd image '${shown(info.name)}':\n${lines.map((line) => `\t${line}\n`).join('')}`;
 }

@@ -7,7 +7,7 @@ import { closing, withCluster } from '../cluster.ts';
 import type { Command } from '../command.ts';
 import { poolFrom } from '../names.ts';
 import { cluster, output } from '../options.ts';
-import { outputFormat, print } from '../output.ts';
+import { nameText, outputFormat, print } from '../output.ts';
 import { bytesText, type Field, list, object, optional, table } from '../print.ts';
 
 export const command: Command = {
@@ -20,11 +20,14 @@ export const command: Command = {
   async run(call) {
     const named = poolFrom(call.args, call.positionals);
     const format = outputFormat(call);
+    const shown = nameText(call);
     await withCluster(call, async (cluster, defaultPool) => {
       const pool = named.pool ?? defaultPool;
       const names = await cluster.list(pool, named.namespace);
       if (!call.args.has('long')) {
-        await print(call, format, 'images', list('name', names), () => names.map((name) => `${name}\n`).join(''));
+        await print(call, format, 'images', list('name', names), () =>
+          names.map((name) => `${shown(name)}\n`).join(''),
+        );
         return;
       }
       const images: ImageInfo[] = [];
@@ -43,7 +46,12 @@ export const command: Command = {
         ({ info, snapshot }): Field => [snapshot === null ? 'image' : 'snapshot', tree(info, snapshot)],
       );
       await print(call, format, 'images', { items }, () =>
-        versions.length === 0 ? '' : table(columns, versions.map(row)),
+        versions.length === 0
+          ? ''
+          : table(
+              columns,
+              versions.map((version) => row(version, shown)),
+            ),
       );
     });
   },
@@ -73,13 +81,13 @@ const columns = [
   { title: 'LOCK', align: 'left' },
 ] as const;
 
-function row(version: Version): string[] {
+function row(version: Version, shown: (name: string) => string): string[] {
   const { info, snapshot } = version;
   const parent = parentOf(version);
   return [
-    snapshot === null ? info.name : `${info.name}@${snapshot.name}`,
+    shown(snapshot === null ? info.name : `${info.name}@${snapshot.name}`),
     bytesText((snapshot ?? info).size),
-    parent === null ? '' : formatSpec(parent),
+    parent === null ? '' : shown(formatSpec(parent)),
     String(info.format),
     snapshot !== null && snapshot.protection !== 'unprotected' ? 'yes' : '',
     '',

@@ -3,7 +3,7 @@
 import { withCluster } from '../cluster.ts';
 import type { Command } from '../command.ts';
 import { cluster, output } from '../options.ts';
-import { outputFormat, print } from '../output.ts';
+import { nameText, outputFormat, print } from '../output.ts';
 import { list } from '../print.ts';
 
 export const command: Command = {
@@ -12,7 +12,8 @@ export const command: Command = {
   examples: [['pool ls', 'their names']],
   async run(call) {
     const format = outputFormat(call);
+    const shown = nameText(call);
     const pools = await withCluster(call, (cluster) => cluster.pools());
-    await print(call, format, 'pools', list('pool', pools), () => pools.map((pool) => `${pool}\n`).join(''));
+    await print(call, format, 'pools', list('pool', pools), () => pools.map((pool) => `${shown(pool)}\n`).join(''));
   },
 };

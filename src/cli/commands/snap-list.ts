@@ -5,7 +5,7 @@ import { withImage } from '../cluster.ts';
 import type { Command } from '../command.ts';
 import { imageFrom } from '../names.ts';
 import { cluster, imageNames, output } from '../options.ts';
-import { outputFormat, print } from '../output.ts';
+import { nameText, outputFormat, print } from '../output.ts';
 import { bytesText, type Column, list, object, optional, table, timeText } from '../print.ts';
 
 export const command: Command = {
@@ -15,6 +15,7 @@ export const command: Command = {
   async run(call) {
     const named = imageFrom(call.args, call.positionals, { snap: 'none' });
     const format = outputFormat(call);
+    const shown = nameText(call);
     const all = call.args.has('all');
     const info = await withImage(call, named, (image) => image.info());
     const snapshots = info.snapshots.filter((snapshot) => all || snapshot.namespace === 'user');
@@ -33,7 +34,7 @@ export const command: Command = {
         ? ''
         : table(
             columns(all),
-            snapshots.map((one) => row(one, all)),
+            snapshots.map((one) => row({ ...one, name: shown(one.name) }, all)),
           );
     await print(call, format, 'snapshots', list('snapshot', trees), plain);
   },
