@@ -10,6 +10,7 @@ import type { Cluster, Image, WritableImage } from '../image/port.ts';
 import type { ImageSpec } from '../image/spec.ts';
 import { type Args, readArgs, usage } from './args.ts';
 import type { Call } from './command.ts';
+import { abandon } from './end.ts';
 import { inPool, type NamedImage } from './names.ts';
 import { cephOptions } from './options.ts';
 import { millisecondsFrom } from './values.ts';
@@ -90,9 +91,12 @@ const confFiles = (cluster: string, env: Environment): string[] => [
 
 /** Connects, calls, and closes in any case. `pool` is the pool of specs that name none. */
 export async function withCluster<T>(call: Call, use: (cluster: Cluster, pool: string) => Promise<T>): Promise<T> {
-  // Connecting cannot be called off, only left alone.
   const opening = openCluster(chooseCluster(call.args, call.env));
-  const { cluster, pool } = await unlessAborted(opening, call.signal);
+  const { cluster, pool } = await unlessAborted(opening, call.signal).catch((error: unknown) => {
+    // Connecting cannot be called off, only left alone. Nothing is open yet.
+    if (call.signal.aborted) abandon();
+    throw error;
+  });
   try {
     return await use(cluster, pool);
   } finally {

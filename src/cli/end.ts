@@ -26,8 +26,15 @@ export function onSignals(): Interrupt {
 /** What an interrupted process ends with: 130 for SIGINT, 143 for SIGTERM. */
 export const statusOfSignal = (signal: NodeJS.Signals): number => 128 + constants.signals[signal];
 
+let abandoned = false;
+
+/** Says that a thread still waits inside a library, which nothing shows and nobody can call back. */
+export const abandon = (): void => {
+  abandoned = true;
+};
+
 /** Threads that wait inside a system call (a read of a pipe) or a library (a connection) would hold up `exit`. */
-const waiting = (): boolean => process.getActiveResourcesInfo().some((name) => /Req|Work|koffi/iu.test(name));
+const waiting = (): boolean => abandoned || process.getActiveResourcesInfo().some((name) => /Req|Work/u.test(name));
 
 export function endWith(status: number, interruptedBy: NodeJS.Signals | null): void {
   if (interruptedBy === null) process.exit(status);

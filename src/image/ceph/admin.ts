@@ -7,7 +7,8 @@ import type { CreateOptions, Progress } from '../port.ts';
 import { formatSpec, type ImageSpec } from '../spec.ts';
 import { type Connection, cName } from './connection.ts';
 import { check, errnoName, failure } from './errno.ts';
-import { find, openPointer } from './image.ts';
+import { readInfo } from './header.ts';
+import { expectNamespace, find, openPointer } from './image.ts';
 import type { Pointer } from './native.ts';
 import { readOmap } from './objects.ts';
 import { throttled } from './progress.ts';
@@ -43,7 +44,14 @@ export async function createImage(connection: Connection, spec: ImageSpec, optio
       check(native.call('rbd_image_options_set_string', opts, option.dataPool, pool), `make ${label} with a data pool`);
     }
     const name = cName(spec.image, 'image');
-    check(await native.callAsync('rbd_create4', io.pointer, name, options.size, opts), `make the image ${label}`);
+    const result = await native.callAsync('rbd_create4', io.pointer, name, options.size, opts);
+    if (errnoName(result) === 'EEXIST') {
+      throw new RbdeltaError('exists', `there is already an image ${label}`, {
+        hint: `rbdelta info ${label} shows it; choose another name, or remove it: rbdelta rm ${label}`,
+      });
+    }
+    if (errnoName(result) === 'ENOENT') await expectNamespace(connection, io);
+    check(result, `make the image ${label}`);
   } finally {
     native.call('rbd_image_options_destroy', opts);
   }
@@ -52,12 +60,21 @@ export async function createImage(connection: Connection, spec: ImageSpec, optio
 export async function removeImage(connection: Connection, spec: ImageSpec, onProgress?: Progress): Promise<void> {
   const { native } = connection;
   refuseSnapshot(spec);
-  const { io } = await find(connection, spec.pool, spec.namespace, spec.image);
+  const location = await find(connection, spec.pool, spec.namespace, spec.image);
+  const { io } = location;
   const name = cName(spec.image, 'image');
   const result = onProgress
     ? await native.callAsync('rbd_remove_with_progress', io.pointer, name, throttled(onProgress), null)
     : await native.callAsync('rbd_remove', io.pointer, name);
-  check(result, () => `remove the image ${printable(formatSpec(spec))}`);
+  const label = printable(formatSpec(spec));
+  if (errnoName(result) === 'ENOTEMPTY') {
+    const { snapshots } = await readInfo(connection, location, null);
+    const count = snapshots.length === 1 ? 'a snapshot' : `${snapshots.length} snapshots`;
+    throw new RbdeltaError('notEmpty', `cannot remove the image ${label}: it has ${count}`, {
+      hint: `rbdelta snap ls ${label} shows them, rbdelta snap purge ${label} removes them`,
+    });
+  }
+  check(result, () => `remove the image ${label}`);
 }
 
 /** Sorted by their bytes' order in UTF-16, as Array.sort does. */
@@ -78,6 +95,7 @@ export async function listImages(connection: Connection, pool: string, namespace
     const names: string[] = [];
     for (let i = 0; i < Number(count[0]); i++) names.push(nameFromBytes(native.stringAt(specs[i * 2 + 1]!)));
     native.call('rbd_image_spec_list_cleanup', specs, Number(count[0]));
+    if (names.length === 0) await expectNamespace(connection, io);
     return names.sort();
   }
 }

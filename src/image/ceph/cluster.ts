@@ -9,8 +9,8 @@ import { createImage, listImages, listPools, readMetadata, removeImage, writeMet
 import { type Connection, cName } from './connection.ts';
 import { type CephFacts, readFacts } from './facts.ts';
 import { readInfo } from './header.ts';
-import { adopt, CephImage, find, openPointer } from './image.ts';
-import { CephWritableImage } from './writable.ts';
+import { adopt, CephImage, find, noSnapshot, openPointer } from './image.ts';
+import { CephWritableImage, notPrimary } from './writable.ts';
 
 export class CephCluster implements Cluster {
   readonly kind = 'ceph' as const;
@@ -31,16 +31,7 @@ export class CephCluster implements Cluster {
     if (spec.snap !== null) {
       const { snapshots } = await readInfo(connection, location, null);
       const snapshot = snapshots.find(({ name, namespace }) => name === spec.snap && namespace === 'user');
-      if (!snapshot) {
-        const names = snapshots.filter(({ namespace }) => namespace === 'user').map(({ name }) => printable(name));
-        throw new RbdeltaError(
-          'notFound',
-          `there is no snapshot '${printable(spec.snap)}' of ${label.split('@', 1)[0]}`,
-          {
-            hint: names.length === 0 ? 'the image has no snapshots' : `its newest ones: ${names.slice(-5).join(', ')}`,
-          },
-        );
-      }
+      if (!snapshot) throw noSnapshot(spec.snap, printable(formatSpec({ ...spec, snap: null })), snapshots);
       snapId = snapshot.id;
     }
     const snap = spec.snap === null ? null : cName(spec.snap, 'snapshot');
@@ -78,11 +69,7 @@ export class CephCluster implements Cluster {
     const label = printable(formatSpec(spec));
     const location = await find(connection, spec.pool, spec.namespace, spec.image);
     const { features } = await readInfo(connection, location, null);
-    if (features & feature.nonPrimary) {
-      throw new RbdeltaError('readOnly', `${label} is a mirror that is not primary: only mirroring may write it`, {
-        hint: 'rbd mirror image promote makes it primary; or write to another image',
-      });
-    }
+    if (features & feature.nonPrimary) throw notPrimary(label);
     const pointer = await openPointer(connection, label, 'rbd_open', location.io.pointer, cName(spec.image, 'image'));
     const siblings = this.#open;
     return await adopt(

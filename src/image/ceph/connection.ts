@@ -1,5 +1,6 @@
 // A connection to a cluster: configured and opened through librados, with the I/O contexts of its pools.
 
+import { existsSync, readFileSync } from 'node:fs';
 import { nameFromBytes, nameToBytes, printable } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
 import { check, errnoName, failure } from './errno.ts';
@@ -198,6 +199,20 @@ function readSetting(native: Native, rados: Pointer, option: string): string {
   return buffer.toString('utf8', 0, buffer.indexOf(0));
 }
 
+const keyHint = '--keyring PATH says where it is, --id NAME who you are; ceph auth get-or-create makes a key';
+
+/** Whether the keyring that librados takes, the first of those named that is there, can be read and has no such key. */
+function lacksKey(keyrings: string, entity: string): boolean {
+  const path = keyrings.split(/[,;\s]+/u).find((one) => one !== '' && existsSync(one));
+  if (path === undefined) return false;
+  try {
+    const sections = [...readFileSync(path, 'utf8').matchAll(/^\s*\[\s*(.*?)\s*\]/gmu)].map(([, name]) => name);
+    return sections.length > 0 && !sections.includes(entity);
+  } catch {
+    return false;
+  }
+}
+
 function connectFailure(native: Native, rados: Pointer, identity: Identity, result: number): RbdeltaError {
   const monitors = readSetting(native, rados, 'mon_host');
   const keyring = readSetting(native, rados, 'keyring');
@@ -209,10 +224,13 @@ function connectFailure(native: Native, rados: Pointer, identity: Identity, resu
     case 'ENOENT':
       if (monitors === '') return noMonitors();
       return new RbdeltaError('unavailable', `no keyring with a key of ${identity.entity} was found in ${keyring}`, {
-        hint: '--keyring PATH says where it is, --id NAME who you are; ceph auth get-or-create makes a key',
+        hint: keyHint,
       });
     case 'EACCES':
     case 'EPERM':
+      if (readSetting(native, rados, 'key') === '' && lacksKey(keyring, identity.entity)) {
+        return new RbdeltaError('unavailable', `no key of ${identity.entity} in ${keyring}`, { hint: keyHint });
+      }
       return failure(result, `log in to the cluster at ${monitors} as ${identity.entity} with the key in ${keyring}`, {
         code: 'permission',
         hint: `ceph auth get ${identity.entity} shows the key that the cluster knows`,

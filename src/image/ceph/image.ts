@@ -4,9 +4,9 @@ import { printable } from '../../bytes/text.ts';
 import type { Extent } from '../../diff/extent.ts';
 import { RbdeltaError } from '../../error.ts';
 import { objectMapName } from '../../format/rbd-header.ts';
-import type { Image, ImageInfo } from '../port.ts';
+import type { Image, ImageInfo, Snapshot } from '../port.ts';
 import { Completions } from './completions.ts';
-import { type Connection, cName } from './connection.ts';
+import { type Connection, cName, type IoContext } from './connection.ts';
 import { check, errnoName } from './errno.ts';
 import { ExtentList } from './extents.ts';
 import { type Location, locate, readInfo } from './header.ts';
@@ -184,8 +184,31 @@ export async function find(connection: Connection, pool: string, namespace: stri
   const io = await connection.io(pool, namespace);
   const location = await locate(connection, io, image);
   if (location) return location;
+  await expectNamespace(connection, io);
   const where = namespace === '' ? `pool '${printable(pool)}'` : `namespace '${printable(`${pool}/${namespace}`)}'`;
   throw new RbdeltaError('notFound', `there is no image '${printable(image)}' in ${where}`, {
-    hint: `rbd ls ${namespace === '' ? pool : `${pool}/${namespace}`} shows its images`,
+    hint: `rbdelta ls ${namespace === '' ? pool : `${pool}/${namespace}`} shows its images`,
+  });
+}
+
+/** Fails where the pool has no such namespace: to librbd, one is as empty as any other. */
+export async function expectNamespace({ native }: Connection, io: IoContext): Promise<void> {
+  const { namespace, pointer, pool } = io;
+  if (namespace === '') return;
+  const exists = Buffer.from([1]);
+  // Who may use one namespace only may not ask: then nothing is known.
+  const result = await native.callAsync('rbd_namespace_exists', pointer, cName(namespace, 'namespace'), exists);
+  if (result < 0 || exists[0] !== 0) return;
+  throw new RbdeltaError('notFound', `there is no namespace '${printable(namespace)}' in pool '${printable(pool)}'`, {
+    hint: `rbd namespace ls ${printable(pool)} shows its namespaces`,
+  });
+}
+
+/** `image` is how messages name it, without a snapshot. */
+export function noSnapshot(name: string, image: string, snapshots: readonly Snapshot[]): RbdeltaError {
+  const names = snapshots.filter(({ namespace }) => namespace === 'user').map((one) => printable(one.name));
+  const newest = `its newest ones: ${names.slice(-5).join(', ')}; rbdelta snap ls ${image} shows all`;
+  return new RbdeltaError('notFound', `there is no snapshot '${printable(name)}' of ${image}`, {
+    hint: names.length === 0 ? 'the image has no snapshots' : newest,
   });
 }

@@ -1,10 +1,12 @@
 // The head of an image, opened to write through librbd, which takes and hands over the exclusive lock by itself.
 
 import { printable } from '../../bytes/text.ts';
+import { RbdeltaError } from '../../error.ts';
+import { feature } from '../../format/rbd-header.ts';
 import type { Progress, WritableImage } from '../port.ts';
 import { cName } from './connection.ts';
-import { check } from './errno.ts';
-import { CephImage } from './image.ts';
+import { check, errnoName, failure } from './errno.ts';
+import { CephImage, noSnapshot } from './image.ts';
 import type { FunctionName } from './native.ts';
 import { throttled } from './progress.ts';
 
@@ -18,7 +20,7 @@ export class CephWritableImage extends CephImage implements WritableImage {
     const result = await this.submit(data, (completion) =>
       this.native.call('rbd_aio_write', pointer, offset, data.length, data, completion),
     );
-    check(result, () => `write ${data.length} bytes at ${offset} of ${label}`);
+    if (result < 0) throw await this.#failure(result, `write ${data.length} bytes at ${offset} of ${label}`);
   }
 
   /** Never a discard: librbd drops those that are smaller than 64 KiB. */
@@ -29,7 +31,7 @@ export class CephWritableImage extends CephImage implements WritableImage {
       const result = await this.submit(null, (completion) =>
         this.native.call('rbd_aio_write_zeroes', pointer, at, piece, completion, 0, 0),
       );
-      check(result, () => `clear ${piece} bytes at ${at} of ${label}`);
+      if (result < 0) throw await this.#failure(result, `clear ${piece} bytes at ${at} of ${label}`);
     }
   }
 
@@ -46,38 +48,100 @@ export class CephWritableImage extends CephImage implements WritableImage {
   }
 
   async createSnapshot(name: string): Promise<void> {
-    return await this.#change(this.#snap('make', name), 'rbd_snap_create', cName(name, 'snapshot'));
+    return await this.#changeSnap('make', name, 'rbd_snap_create', cName(name, 'snapshot'));
   }
 
   async removeSnapshot(name: string, onProgress?: Progress): Promise<void> {
-    const doing = this.#snap('remove', name);
-    if (!onProgress) return await this.#change(doing, 'rbd_snap_remove', cName(name, 'snapshot'));
-    return await this.#change(doing, 'rbd_snap_remove2', cName(name, 'snapshot'), 0, throttled(onProgress), null);
+    const bytes = cName(name, 'snapshot');
+    if (!onProgress) return await this.#changeSnap('remove', name, 'rbd_snap_remove', bytes);
+    return await this.#changeSnap('remove', name, 'rbd_snap_remove2', bytes, 0, throttled(onProgress), null);
   }
 
   async protectSnapshot(name: string): Promise<void> {
-    return await this.#change(this.#snap('protect', name), 'rbd_snap_protect', cName(name, 'snapshot'));
+    return await this.#changeSnap('protect', name, 'rbd_snap_protect', cName(name, 'snapshot'));
   }
 
   async unprotectSnapshot(name: string): Promise<void> {
-    return await this.#change(this.#snap('unprotect', name), 'rbd_snap_unprotect', cName(name, 'snapshot'));
+    return await this.#changeSnap('unprotect', name, 'rbd_snap_unprotect', cName(name, 'snapshot'));
   }
 
   async rollback(name: string, onProgress?: Progress): Promise<void> {
-    const doing = `roll ${this.opened.label} back to the snapshot '${printable(name)}'`;
-    if (!onProgress) return await this.#change(doing, 'rbd_snap_rollback', cName(name, 'snapshot'));
+    const bytes = cName(name, 'snapshot');
+    if (!onProgress) return await this.#changeSnap('roll back to', name, 'rbd_snap_rollback', bytes);
     const report = throttled(onProgress);
-    return await this.#change(doing, 'rbd_snap_rollback_with_progress', cName(name, 'snapshot'), report, null);
+    return await this.#changeSnap('roll back to', name, 'rbd_snap_rollback_with_progress', bytes, report, null);
   }
 
   /** A change of the image as a whole: a blocking call of librbd that takes the handle first. */
-  #change(doing: string, name: FunctionName, ...args: unknown[]): Promise<void> {
-    return this.use(async () => {
-      check(await this.native.callAsync(name, this.opened.pointer, ...args), doing);
+  async #change(doing: string, name: FunctionName, ...args: unknown[]): Promise<void> {
+    const result = await this.#run(name, args);
+    if (result < 0) throw await this.#failure(result, doing);
+  }
+
+  async #changeSnap(verb: string, snap: string, name: FunctionName, ...args: unknown[]): Promise<void> {
+    const result = await this.#run(name, args);
+    if (result < 0) throw await this.#snapFailure(result, verb, snap);
+  }
+
+  #run(name: FunctionName, args: unknown[]): Promise<number> {
+    return this.use(() => this.native.callAsync(name, this.opened.pointer, ...args));
+  }
+
+  async #snapFailure(result: number, verb: string, snap: string): Promise<Error> {
+    const { label } = this.opened;
+    const doing = `${verb} the snapshot '${printable(snap)}' of ${label}`;
+    const errno = errnoName(result);
+    if (errno === 'EEXIST') {
+      return new RbdeltaError('exists', `there is already a snapshot '${printable(snap)}' of ${label}`, {
+        hint: `rbdelta snap ls ${label} shows its snapshots`,
+      });
+    }
+    if (errno === 'ENOENT') {
+      const { snapshots } = await this.info();
+      const found = snapshots.some(({ name, namespace }) => name === snap && namespace === 'user');
+      if (!found) return noSnapshot(snap, label, snapshots);
+    }
+    if (errno === 'EBUSY' && verb === 'remove') {
+      const { snapshots } = await this.info();
+      const found = snapshots.find(({ name, namespace }) => name === snap && namespace === 'user');
+      if (found && found.protection !== 'unprotected') {
+        return new RbdeltaError('busy', `cannot ${doing}: it is protected`, {
+          hint: `rbdelta snap unprotect ${label}@${printable(snap)}`,
+        });
+      }
+    }
+    return await this.#failure(result, doing);
+  }
+
+  /** librbd says EROFS of a mirror, and just so of an image that another client does not let go. */
+  async #failure(result: number, doing: string): Promise<Error> {
+    if (errnoName(result) !== 'EROFS') return failure(result, doing);
+    const { label } = this.opened;
+    const { features } = await this.info();
+    if (features & feature.nonPrimary) return notPrimary(label);
+    const owners = await this.use(() => this.#lockOwners());
+    if (owners.length === 0) return failure(result, doing);
+    const held = `exclusive lock held by ${owners.join(', ')}`;
+    return new RbdeltaError('busy', `cannot ${doing}: it is in use by another client (${held})`, {
+      hint: `stop the VM that uses it; rbd lock ls ${label} and rbd status ${label} show the client`,
     });
   }
 
-  #snap(verb: string, name: string): string {
-    return `${verb} the snapshot '${printable(name)}' of ${this.opened.label}`;
+  /** Addresses of the clients; none where it cannot be told. */
+  async #lockOwners(): Promise<string[]> {
+    const owners = new BigUint64Array(8);
+    const count: [number | bigint] = [owners.length];
+    const { pointer } = this.opened;
+    const result = await this.native.callAsync('rbd_lock_get_owners', pointer, [0], owners, count);
+    if (result < 0) return [];
+    const length = Number(count[0]);
+    const found = [...owners.subarray(0, length)].map((one) => printable(this.native.stringAt(one).toString()));
+    this.native.call('rbd_lock_get_owners_cleanup', owners, length);
+    return found;
   }
 }
+
+export const notPrimary = (label: string): RbdeltaError =>
+  new RbdeltaError('readOnly', `${label} is a mirror that is not primary: only mirroring may write it`, {
+    hint: 'rbd mirror image promote makes it primary; or write to another image',
+  });

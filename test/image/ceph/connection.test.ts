@@ -1,11 +1,14 @@
 // Getting to a cluster, and what is said when that fails.
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CephOptions, connectCeph } from '../../../src/image/ceph/index.ts';
-import { rbd, run, succeed } from '../../kit/command.ts';
+import { rbd, rbdeltaProgram, run, succeed } from '../../kit/command.ts';
 import { ceph, makePool, onCeph } from './pools.ts';
 
 describe.skipIf(!onCeph)('a connection', () => {
@@ -73,15 +76,24 @@ describe.skipIf(!onCeph)('a connection', () => {
       },
     ));
 
-  test('a keyring without a key of the user, or with a wrong one, is a matter of permission', async () => {
+  test('an interrupt while the monitors do not answer ends the process at once', async () => {
+    const started = performance.now();
+    const child = spawn(process.execPath, [rbdeltaProgram, '-m', '127.0.0.1:1', '--timeout', '20', 'ls']);
+    const ended = once(child, 'exit');
+    await sleep(1500);
+    child.kill('SIGTERM');
+    const [status, signal] = (await ended) as [number | null, NodeJS.Signals | null];
+    expect(status ?? signal).toBe('SIGTERM');
+    expect(performance.now() - started).toBeLessThan(10_000);
+  });
+
+  test('a keyring with a wrong key is a matter of permission, one without a key of the user is unavailable', async () => {
     const keyring = join(folder, 'wrong.keyring');
     await succeed('ceph-authtool', ['--create-keyring', keyring, '--gen-key', '-n', 'client.admin']);
-    for (const id of ['admin', 'backup']) {
-      await refused(
-        { keyring, id },
-        { code: 'permission', message: expect.stringMatching(`client.${id}.*wrong.keyring`) },
-      );
-    }
+    const admin = { code: 'permission', message: expect.stringMatching('client.admin.*wrong.keyring') };
+    await refused({ keyring, id: 'admin' }, admin);
+    const backup = { code: 'unavailable', message: `no key of client.backup in ${keyring}` };
+    await refused({ keyring, id: 'backup' }, backup);
   });
 
   test('a configuration that is missing is notFound; none at all is unavailable', async () => {

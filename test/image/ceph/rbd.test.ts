@@ -1,5 +1,8 @@
 // What the adapter says of images is what the real rbd says of them, byte for byte.
 
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { namesOfFeatures } from '../../../src/format/rbd-header.ts';
 import { type CephCluster, connectCeph } from '../../../src/image/ceph/index.ts';
@@ -363,6 +366,71 @@ describe.skipIf(!onCeph)('beside the real rbd', () => {
     await other.close();
     const expected = Buffer.concat([noise(1, 4096), noise(2, 4096), noise(3, 4096)]);
     expect((await withImage('shared@both', contentOf)).subarray(0, expected.length).equals(expected)).toBe(true);
+  });
+
+  test('an image that another client goes on writing is busy, and the message names the client', async () => {
+    await rbd(['create', `${pool}/held`, '--size', '64M']);
+    await rbd(['snap', 'create', '--no-progress', `${pool}/held@one`]);
+    const image = await cluster.openToWrite(specOf('held'));
+    const args = ['bench', '--io-type', 'write', '--io-size', '4K', '--io-threads', '1', '--io-total', '1G'];
+    const bench = spawn('rbd', [...args, `${pool}/held`], { stdio: 'ignore' });
+    const ended = once(bench, 'exit');
+    try {
+      while ((await rbdJson<object[]>('lock', 'ls', `${pool}/held`)).length === 0) await sleep(100);
+      await expect(image.rollback('one')).rejects.toMatchObject({
+        code: 'busy',
+        message: expect.stringMatching(/in use by another client \(exclusive lock held by .*\d/),
+        hint: expect.stringContaining(`rbd lock ls ${pool}/held`),
+      });
+    } finally {
+      bench.kill('SIGKILL');
+      await ended;
+      await image.close();
+    }
+  });
+
+  test('what is there already, or not there, is told by name', async () => {
+    const label = `${pool}/named`;
+    await rbd(['create', label, '--size', '8M']);
+    const spec = specOf('named');
+    await expect(cluster.create(spec, { size: MiB })).rejects.toMatchObject({
+      code: 'exists',
+      message: `there is already an image ${label}`,
+    });
+    const image = await cluster.openToWrite(spec);
+    await image.createSnapshot('one');
+    await expect(image.createSnapshot('one')).rejects.toMatchObject({ code: 'exists' });
+    await image.protectSnapshot('one');
+    await expect(image.removeSnapshot('one')).rejects.toMatchObject({
+      code: 'busy',
+      hint: `rbdelta snap unprotect ${label}@one`,
+    });
+    await image.unprotectSnapshot('one');
+    const missing = {
+      code: 'notFound',
+      message: `there is no snapshot 'two' of ${label}`,
+      hint: `its newest ones: one; rbdelta snap ls ${label} shows all`,
+    };
+    await expect(image.removeSnapshot('two')).rejects.toMatchObject(missing);
+    await expect(image.protectSnapshot('two')).rejects.toMatchObject(missing);
+    await expect(image.unprotectSnapshot('two')).rejects.toMatchObject(missing);
+    await expect(image.rollback('two')).rejects.toMatchObject(missing);
+    await image.close();
+    await expect(cluster.remove(spec)).rejects.toMatchObject({
+      code: 'notEmpty',
+      message: `cannot remove the image ${label}: it has a snapshot`,
+    });
+  });
+
+  test('a namespace that does not exist is notFound, an empty one is empty', async () => {
+    await rbd(['namespace', 'create', `${pool}/empty`]);
+    expect(await cluster.list(pool, 'empty')).toEqual([]);
+    const missing = { code: 'notFound', message: `there is no namespace 'nosuch' in pool '${pool}'` };
+    const spec = { pool, namespace: 'nosuch', image: 'image', snap: null };
+    await expect(cluster.list(pool, 'nosuch')).rejects.toMatchObject(missing);
+    await expect(cluster.open(spec)).rejects.toMatchObject(missing);
+    await expect(cluster.create(spec, { size: MiB })).rejects.toMatchObject(missing);
+    await rbd(['namespace', 'remove', `${pool}/empty`]);
   });
 
   test('thousands of questions about changes leave no callback behind', async () => {
