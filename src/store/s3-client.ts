@@ -74,7 +74,7 @@ export const nameOf = ({ bucket, key }: S3Location, { endpoint }: S3Connection):
  * The failure of a request as a failure of rbdelta. `task` says what could not be done, `nameOf` included. What did not
  * come from the SDK or the network (a bug) comes back as it is.
  */
-export function s3Failure(error: unknown, task: string): unknown {
+export async function s3Failure(error: unknown, task: string, { client }: S3Connection): Promise<unknown> {
   if (error instanceof RbdeltaError || !(error instanceof Error)) return error;
   const fail = (code: RbdeltaError['code'], reason: string, hint?: string): RbdeltaError =>
     new RbdeltaError(code, `${task}: ${reason}`, { cause: error, ...(hint === undefined ? {} : { hint }) });
@@ -93,9 +93,22 @@ export function s3Failure(error: unknown, task: string): unknown {
   if (error.name === 'RequestTimeTooSkewed') return fail('permission', 'the clocks here and there differ too much');
   if (error.message === 'Region is missing') return fail('usage', 'no region is configured', 'set AWS_REGION');
   if (error.name === 'InvalidBucketName') return fail('usage', 'this is not a valid name of a bucket');
+  if (error.name === 'NoSuchKey') return fail('notFound', 'the bucket has no such key');
   if (status === 404) return fail('notFound', 'it does not exist');
   if (status === 401 || status === 403) {
-    return fail('permission', `the server refuses: ${said}`, 'check the credentials and what they are allowed to do');
+    const key = await client.config.credentials().then(
+      ({ accessKeyId }) => `the access key ${printable(accessKeyId)}`,
+      () => 'these credentials',
+    );
+    if (error.name === 'SignatureDoesNotMatch') {
+      return fail('permission', `the secret key is wrong for ${key}`, 'check AWS_SECRET_ACCESS_KEY, or the profile');
+    }
+    if (error.name === 'InvalidAccessKeyId') {
+      return fail('permission', `the server does not know ${key}`, 'check AWS_ACCESS_KEY_ID, or the profile');
+    }
+    const more = /^(Unknown|UnknownError|AccessDenied|Forbidden|\d+)$/.test(error.name) ? '' : `: ${said}`;
+    const hint = 'check what it is allowed to do; a key that does not exist is refused, too, to who may not list';
+    return fail('permission', `access denied (${status}) to ${key}${more}`, hint);
   }
   if (status === 412) return fail('exists', 'it exists already');
   if (status === 429 || status === 503) return fail('unavailable', `the server is busy: ${said}`, 'try again later');

@@ -286,7 +286,8 @@ class Upload {
     try {
       return await send(signal === undefined ? {} : { abortSignal: signal });
     } catch (error) {
-      throw signal?.aborted ? interruption(signal) : s3Failure(error, `cannot write ${this.#name}`);
+      if (signal?.aborted) throw interruption(signal);
+      throw await s3Failure(error, `cannot write ${this.#name}`, this.#connection);
     }
   }
 

@@ -100,7 +100,22 @@ class StoredObject {
       this.#etag = head.ETag;
       return head.ContentLength ?? 0;
     } catch (error) {
-      throw s3Failure(error, this.#task);
+      throw await s3Failure(await this.#reason(error), this.#task, this.#connection);
+    }
+  }
+
+  /** The answer to HEAD has no body that says why it is refused or what is missing; that to GET has. */
+  async #reason(error: unknown): Promise<unknown> {
+    const status = statusOf(error);
+    if (status !== 403 && status !== 404) return error;
+    const { client, sdk } = this.#connection;
+    const command = new sdk.GetObjectCommand({ ...this.#target, Range: 'bytes=0-0' });
+    try {
+      const { Body } = await client.send(command, { abortSignal: this.#signal });
+      (Body as NodeJS.ReadableStream & { destroy(): void }).destroy();
+      return error;
+    } catch (told) {
+      return statusOf(told) === status ? told : error;
     }
   }
 
@@ -131,10 +146,10 @@ class StoredObject {
       Range: `bytes=${start}-${end - 1}`,
       ...(this.#etag ? { IfMatch: this.#etag } : {}),
     });
-    const answer = await client.send(command, { abortSignal: this.#signal }).catch((error: unknown) => {
+    const answer = await client.send(command, { abortSignal: this.#signal }).catch(async (error: unknown) => {
       if (statusOf(error) === 412 || statusOf(error) === 416) throw this.#replaced(error);
       // The SDK has tried again already.
-      throw s3Failure(error, this.#task);
+      throw await s3Failure(error, this.#task, this.#connection);
     });
     if (!answer.ContentRange?.startsWith(`bytes ${start}-`)) {
       const hint = 'this server does not do what S3 does: copy the object to a file first';

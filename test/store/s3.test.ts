@@ -271,16 +271,25 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
     test('a key that is missing, or a bucket, is refused at once', async () => {
       await expect(s3Source({ ...from(), key: 'nothing' })).rejects.toMatchObject({
         code: 'notFound',
-        message: expect.stringContaining(`s3://${bucket}/nothing at ${proxy.url}`),
+        message: `cannot read s3://${bucket}/nothing at ${proxy.url}: the bucket has no such key`,
       });
-      await expect(s3Source({ ...from(), bucket: 'rbdelta-nothing' })).rejects.toMatchObject({ code: 'notFound' });
+      await expect(s3Source({ ...from(), bucket: 'rbdelta-nothing' })).rejects.toMatchObject({
+        code: 'notFound',
+        message: expect.stringMatching(/the bucket does not exist$/),
+      });
     });
 
     test('credentials that the server does not take are a matter of permission', async () => {
       const { AWS_ACCESS_KEY_ID: id = '' } = process.env;
       await withCredentials({ id, secret: 'wrong' }, async () => {
-        await expect(s3Source(from())).rejects.toMatchObject({ code: 'permission' });
-        await expect(s3Sink({ ...from(), key: 'new' })).rejects.toMatchObject({ code: 'permission' });
+        const message = expect.stringContaining(`the secret key is wrong for the access key ${id}`);
+        const wrong = { code: 'permission', message };
+        await expect(s3Source(from())).rejects.toMatchObject(wrong);
+        await expect(s3Sink({ ...from(), key: 'new' })).rejects.toMatchObject(wrong);
+      });
+      await withCredentials({ id: 'NOBODY', secret: 'wrong' }, async () => {
+        const unknown = { code: 'permission', message: expect.stringContaining('does not know the access key NOBODY') };
+        await expect(s3Source(from())).rejects.toMatchObject(unknown);
       });
     });
 
