@@ -37,15 +37,17 @@ export async function createFileSink(path: string, options: { signal?: AbortSign
     const hint = errnoOf(error) === 'EEXIST' ? 'remove it or choose another path' : undefined;
     throw ioFailure(error, `cannot create ${name}`, hint);
   });
-  const inner = fdSink(fd, { ...options, name });
+  const { signal } = options;
+  const writeAll = fdWriter(fd, name, signal);
+  /** Settles when nothing is written any more, also after an interruption: only then may the descriptor be closed. */
   let pending: Promise<void> = Promise.resolve();
   let closed = false;
   let settled = false;
 
   return {
     write(chunks) {
-      pending = inner.write(chunks);
-      return pending;
+      pending = writeAll(chunks);
+      return unlessAborted(pending, signal);
     },
     async finish() {
       try {
@@ -71,8 +73,19 @@ export async function createFileSink(path: string, options: { signal?: AbortSign
 /** An open descriptor that we were given, as a pipe; it is never closed here. A reader that left is `brokenPipe`. */
 export function fdSink(fd: number, options: FdSinkOptions = {}): ByteSink {
   const { name = fd === 1 ? 'standard output' : `descriptor ${fd}`, signal } = options;
+  const writeAll = fdWriter(fd, name, signal);
+  return {
+    write: (chunks) => unlessAborted(writeAll(chunks), signal),
+    async finish() {},
+    async abort() {},
+  };
+}
 
-  async function writeAll(chunks: readonly Uint8Array[]): Promise<void> {
+type Write = (chunks: readonly Uint8Array[]) => Promise<void>;
+
+/** Writes all of the chunks; an interruption ends only its waiting for room, not a write that is under way. */
+function fdWriter(fd: number, name: string, signal: AbortSignal | undefined): Write {
+  return async (chunks) => {
     let rest: readonly Uint8Array[] = chunks.filter((chunk) => chunk.length > 0);
     let pauseMs = 1;
     while (rest.length > 0) {
@@ -87,12 +100,6 @@ export function fdSink(fd: number, options: FdSinkOptions = {}): ByteSink {
         pauseMs = Math.min(pauseMs * 2, 20);
       }
     }
-  }
-
-  return {
-    write: (chunks) => unlessAborted(writeAll(chunks), signal),
-    async finish() {},
-    async abort() {},
   };
 }
 

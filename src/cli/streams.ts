@@ -3,7 +3,7 @@
 import { open } from 'node:fs/promises';
 import type { ByteSink } from '../bytes/sink.ts';
 import type { ByteSource } from '../bytes/source.ts';
-import { createSink, openSource, parseCompress } from '../ops/path.ts';
+import { createSink, mayBeZstd, openSource, parseCompress } from '../ops/path.ts';
 import { usage } from './args.ts';
 import type { Call } from './command.ts';
 import { countFrom, rateFrom, sizeFrom } from './values.ts';
@@ -19,9 +19,9 @@ export function sinkAt(call: Call, path: string): (maxBytes: number) => Promise<
   return (maxBytes) => createSink(path, { ...options, maxBytes });
 }
 
-/** Reads the options now, and opens the source when it is called. */
-export function sourceAt(call: Call, path: string): () => Promise<ByteSource> {
-  const options = { signal: call.signal, ...rate(call) };
+/** Reads the options now, and opens the source when it is called. `raw`: see SourceOptions. */
+export function sourceAt(call: Call, path: string, { raw = false } = {}): () => Promise<ByteSource> {
+  const options = { signal: call.signal, raw, onNotice: call.notice, ...rate(call) };
   return () => openSource(path, options);
 }
 
@@ -41,13 +41,14 @@ export const sparseBytes = ({ args }: Call): { sparseBytes?: number } => {
 };
 
 /** Bytes that a path will give; null where that cannot be known before: pipes, stores, what is compressed. */
-export async function lengthOf(path: string): Promise<number | null> {
+export async function lengthOf(path: string, { raw = false } = {}): Promise<number | null> {
   if (path === '-' || path.startsWith('s3://')) return null;
   const file = await open(path).catch(() => null);
   if (file === null) return null;
   try {
     const found = await file.stat();
     if (!found.isFile()) return null;
+    if (!mayBeZstd(path, raw)) return found.size;
     const { buffer, bytesRead } = await file.read(Buffer.alloc(4), 0, 4, 0);
     const { beginsAsZstd } = await import('../bytes/zstd.ts');
     return beginsAsZstd(buffer.subarray(0, bytesRead)) ? null : found.size;

@@ -25,7 +25,7 @@ export async function openFileToWrite(
 ): Promise<FileTarget> {
   const file = await openToWrite(path, options.exclusive === true);
   try {
-    const image = file.device ? writingDevice(file) : writingFile(file);
+    const image = file.device ? writingDevice(file) : await writingFile(file);
     if (options.size !== undefined) await image.resize(options.size);
     const discard = async (): Promise<void> => {
       await file.handle.close();
@@ -113,8 +113,7 @@ function reading(file: OpenFile): Image {
     objectMap: async () => null,
     async changedExtents(fromSnap, range, emit) {
       if (fromSnap !== null) throw noSnapshots(path);
-      // Not one block allocated: a file of holes only. Finer than that Node cannot ask.
-      if (!file.device && (await handle.stat()).blocks === 0) return;
+      // Node cannot ask for holes, and not every file system says how many blocks it uses: all of it may be data.
       const end = Math.min(range.offset + range.length, await file.size());
       if (end > range.offset) emit(range.offset, end - range.offset, true);
     },
@@ -159,21 +158,25 @@ function writing(file: OpenFile): Omit<WritableImage, 'writeZeroes' | 'resize'> 
   };
 }
 
-function writingFile(file: OpenFile): WritableImage {
+async function writingFile(file: OpenFile): Promise<WritableImage> {
   const { path, handle } = file;
-  const base = writing(file);
+  // Not asked for again: while the tail is cut off, the file is shorter than the image.
+  let bytes = await file.size();
+  const base = writing({ ...file, size: async () => bytes });
   return {
     ...base,
     async writeZeroes(offset, length) {
-      const size = await file.size();
-      if (offset + length < size) return overwriteWithZeroes(base, offset, length);
+      if (offset + length < bytes) return overwriteWithZeroes(base, offset, length);
       // The tail can be cut off and grown again: that leaves a hole.
       await attempt(path, async () => {
         await handle.truncate(offset);
-        await handle.truncate(size);
+        await handle.truncate(bytes);
       });
     },
-    resize: (size) => attempt(path, () => handle.truncate(size)),
+    async resize(size) {
+      await attempt(path, () => handle.truncate(size));
+      bytes = size;
+    },
   };
 }
 

@@ -27,7 +27,10 @@ export type { ImportPlan } from './import-plan.ts';
 export interface ImportDiffOptions extends ImportChoices {
   /** HEAD differs from the base snapshot: put it back first, instead of refusing. */
   rollback?: boolean;
-  /** Apply as rbd does: HEAD is not compared with the base, records may overlap. A failure then cannot be undone. */
+  /**
+   * Apply as rbd does: HEAD is not compared with the base, records may overlap. A failure then cannot be undone. With
+   * `rollback`, HEAD is at the base first, and goes back there after a failure.
+   */
   force?: boolean;
   /** A full onto an image that holds data: apply it, and clear what the stream leaves out. */
   overwrite?: boolean;
@@ -149,7 +152,9 @@ async function planOf(job: Job, header: DiffHeader, state: TargetState, dry: Dry
     options.onNotice?.(`the end snapshot "${printable(header.toSnap ?? '')}" exists already: the diff is skipped`);
     return planSkip(header, state);
   }
-  const looks = !options.force || (options.overwrite === true && header.fromSnap === null);
+  const looks =
+    !options.force ||
+    (header.fromSnap === null ? options.overwrite === true : options.rollback === true && state.hasSnapshots);
   const head: HeadFinding = looks ? await findHead(job, header, dry) : { kind: 'unchecked' };
   return planImport(header, state, head, options);
 }

@@ -47,11 +47,13 @@ export const mergeDiff = async (
     }
     const names = inputs.map(({ name }) => `"${name}"`);
     const merged = mergeDiffs(streams, names);
+    // rbd refuses the record in version 1
+    const header = options.version === 2 ? merged.header : { ...merged.header, protected: null };
     const size = merged.header.size ?? 0;
     const records = onProgress ? watched(merged.records, size, onProgress) : merged.records;
     const beforeEnd = () => allAtEnd(readers, names);
     const sink = await openSink(mostStreamBytes(size));
-    return await writeDiff({ header: merged.header, records }, sink, { ...writing, beforeEnd });
+    return await writeDiff({ header, records }, sink, { ...writing, beforeEnd });
   } finally {
     for (const reader of readers) await reader.close();
   }

@@ -4,7 +4,7 @@ import { rateLimitedSink, rateLimitedSource } from '../bytes/rate.ts';
 import { createFileSink, fdSink, type ByteSink } from '../bytes/sink.ts';
 import { fdSource, fileSource, type ByteSource } from '../bytes/source.ts';
 import { printable } from '../bytes/text.ts';
-import { autoDecompress, checkLevel, zstdSink } from '../bytes/zstd.ts';
+import { autoDecompress, beginsAsZstd, checkLevel, zstdSink } from '../bytes/zstd.ts';
 import { RbdeltaError } from '../error.ts';
 import type { S3Options } from '../store/s3-client.ts';
 
@@ -16,6 +16,12 @@ export interface PathOptions {
   signal?: AbortSignal;
 }
 
+export interface SourceOptions extends PathOptions {
+  /** The bytes may be anything, those that zstd begins with as well: only of a path in `.zst` are they decompressed. */
+  raw?: boolean;
+  onNotice?: (text: string) => void;
+}
+
 export interface SinkOptions extends PathOptions {
   /** What the stream will not exceed, before compression; decides the size of the parts of an object in S3. */
   maxBytes?: number;
@@ -23,15 +29,39 @@ export interface SinkOptions extends PathOptions {
   compress?: number;
 }
 
-/** Opens what is there, decompressed if it is zstd. */
-export async function openSource(path: string, options: PathOptions = {}): Promise<ByteSource> {
+/** Opens what is there, decompressed if it is zstd; with `raw`, a notice says so. */
+export async function openSource(path: string, options: SourceOptions = {}): Promise<ByteSource> {
+  const { maxRate, raw, onNotice } = options;
   const source = await openRaw(path, options);
   try {
-    return await autoDecompress(options.maxRate === undefined ? source : rateLimitedSource(source, options.maxRate));
+    const limited = maxRate === undefined ? source : rateLimitedSource(source, maxRate);
+    if (!raw) return await autoDecompress(limited);
+    if (!mayBeZstd(path, true)) return limited;
+    const notice = `"${printable(path)}" is decompressed`;
+    return await autoDecompress(watchingHead(limited, () => onNotice?.(notice)));
   } catch (error) {
     await source.close();
     throw error;
   }
+}
+
+/** Whether zstd is looked for: see `SourceOptions.raw`. */
+export const mayBeZstd = (path: string, raw: boolean): boolean => !raw || path.endsWith('.zst');
+
+/** The source; calls `onZstd` once the first four bytes have passed, if they are those of zstd. */
+function watchingHead(source: ByteSource, onZstd: () => void): ByteSource {
+  let head = Buffer.alloc(0);
+  return {
+    async read(into, least) {
+      const count = await source.read(into, least);
+      if (head.length < 4) {
+        head = Buffer.concat([head, into.subarray(0, Math.min(count, 4 - head.length))]);
+        if (beginsAsZstd(head)) onZstd();
+      }
+      return count;
+    },
+    close: () => source.close(),
+  };
 }
 
 /** Makes something new: a file or an object that exists is refused as `exists`. */

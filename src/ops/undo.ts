@@ -2,7 +2,7 @@
 
 import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
-import type { Progress, WritableImage } from '../image/port.ts';
+import type { Progress, Snapshot, WritableImage } from '../image/port.ts';
 import type { ImportPlan } from './import-plan.ts';
 import type { Window } from './window.ts';
 
@@ -25,6 +25,7 @@ export async function undoImport(error: unknown, undo: Undo): Promise<unknown> {
   const { plan, target, touched } = undo;
   if (!touched) return error;
   const snap = plan.fromSnap === null ? '' : `"${printable(plan.fromSnap)}"`;
+  if (plan.undo === 'none' && undo.snapshotTried) return withSnapshotState(error, undo);
   if (plan.undo === 'none') {
     const settled = await attempt(() => undo.window.settled(), undo.stallMs);
     return withState(
@@ -88,6 +89,37 @@ export function withState(error: unknown, state: string | null, hint?: string): 
   }
   if (error instanceof Error) error.message += `; ${state}`;
   return error;
+}
+
+/** The diff is all there, and stays: only its end snapshot is not what it should be. Looks how it is. */
+async function withSnapshotState(error: unknown, undo: Undo): Promise<unknown> {
+  const { target, plan, stallMs } = undo;
+  const name = plan.toSnap ?? '';
+  const quoted = `"${printable(name)}"`;
+  const applied = 'all of the diff is applied';
+  if (error instanceof RbdeltaError && error.code === 'exists')
+    return withState(error, `${applied}, but the snapshot ${quoted} is somebody else's`);
+  let found: Snapshot | undefined;
+  const failed = await attempt(async () => {
+    const { snapshots } = await target.info();
+    found = snapshots.find((snapshot) => snapshot.namespace === 'user' && snapshot.name === name);
+  }, stallMs);
+  if (failed !== null)
+    return withState(error, `${applied}; whether the snapshot ${quoted} exists is unknown (${failed})`);
+  if (found === undefined)
+    return withState(
+      error,
+      `${applied}, but the snapshot ${quoted} does not exist`,
+      `create ${plan.protect ? 'and protect ' : ''}it: the image is what it should be`,
+    );
+  if (!plan.protect) return withState(error, `${applied}, and the snapshot ${quoted} exists`);
+  if (found.protection === 'protected')
+    return withState(error, `${applied}, and the snapshot ${quoted} exists and is protected`);
+  return withState(
+    error,
+    `${applied}, and the snapshot ${quoted} exists, but it is not protected`,
+    `protect it (snap protect): the image is what it should be`,
+  );
 }
 
 /** We saw before that there was none: it is ours, unless the failure is that somebody else was faster. */

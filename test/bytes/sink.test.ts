@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
-import {
+import fs, {
   closeSync,
   constants,
   existsSync,
@@ -11,10 +11,11 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, expect, onTestFinished, test, vi } from 'vitest';
 import { createFileSink, fdSink, memorySink } from '../../src/bytes/sink.ts';
 import { makeFifo } from '../kit/fifo.ts';
 
@@ -61,6 +62,33 @@ test('abort removes the file; after finish it does nothing', async () => {
   await finished.finish();
   await finished.abort();
   expect(existsSync(path)).toBe(true);
+});
+
+test('abort closes the file only when an interrupted write has ended', async () => {
+  const { writev } = fs;
+  const ends: unknown[] = [];
+  const late = (fd: number, chunks: NodeJS.ArrayBufferView[], done: (error: unknown, written: number) => void) =>
+    setTimeout(() => {
+      writev(fd, chunks, (error, written) => {
+        ends.push(error);
+        done(error, written);
+      });
+    }, 50);
+  const spy = vi.spyOn(fs, 'writev').mockImplementation(late as unknown as typeof writev);
+  syncBuiltinESMExports();
+  onTestFinished(() => {
+    spy.mockRestore();
+    syncBuiltinESMExports();
+  });
+  const stop = new AbortController();
+  const path = join(dir, 'interrupted');
+  const sink = await createFileSink(path, { signal: stop.signal });
+  const writing = sink.write([Buffer.from('x')]);
+  stop.abort();
+  await expect(writing).rejects.toMatchObject({ code: 'interrupted' });
+  await sink.abort();
+  expect(ends).toEqual([null]);
+  expect(existsSync(path)).toBe(false);
 });
 
 test('a full device is noSpace', async () => {

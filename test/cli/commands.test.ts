@@ -60,7 +60,12 @@ describe('the way of a backup', () => {
     await ok('export-diff volumes/vm --offset 300K two');
     const span = async (name: string) => JSON.parse(await ok(`inspect --json ${name}`)).diffs[0];
     expect(await span('one')).toMatchObject({ first_offset: 0, last_end: 300 << 10, size });
-    expect(await span('two')).toMatchObject({ first_offset: 300 << 10, last_end: size, size });
+    expect(await span('two')).toMatchObject({ first_offset: 300 << 10, last_end: size });
+    await ok('merge-diff one two whole');
+    await ok(`create --size ${size}B backups/vm`);
+    await ok('import-diff whole backups/vm');
+    await ok('export backups/vm copy');
+    expect(await readFile(path('copy'))).toEqual(await readFile(path('raw')));
   });
 
   test('a raw file is a source and a target', async () => {
@@ -82,6 +87,62 @@ describe('the way of a backup', () => {
     expect(JSON.parse(await ok('snap ls copy --format json'))).toMatchObject([{ name: 'mon', size }]);
     await ok('import --image old --pool rbd vm').then(() => ok('info old'));
   });
+});
+
+test('raw bytes that look like zstd come back as they went out; a path in .zst is decompressed, with a notice', async () => {
+  const { run, ok, path } = await makeWorld({ pools: ['rbd'] });
+  const raw = noise(6, size);
+  raw.writeUInt32LE(0xfd2fb528);
+  await writeFile(path('raw'), raw);
+  await ok('import raw vm');
+  await ok('export vm again');
+  expect((await readFile(path('again'))).equals(raw)).toBe(true);
+  await ok('import - piped', { stdin: raw });
+  await ok('export piped piped.raw');
+  expect((await readFile(path('piped.raw'))).equals(raw)).toBe(true);
+  await ok('export vm vm.zst --compress zstd');
+  expect(await run('import vm.zst packed')).toEqual({
+    status: 0,
+    stdout: '',
+    stderr: 'rbdelta: "vm.zst" is decompressed\n',
+  });
+  await ok('export packed packed.raw');
+  expect((await readFile(path('packed.raw'))).equals(raw)).toBe(true);
+});
+
+test('a dry run prints its plan, a line for each diff, and --json has it', async () => {
+  const { ok, path } = await makeWorld();
+  await writeFile(path('raw'), noise(7, size));
+  await ok('import raw volumes/vm');
+  await ok('snap create volumes/vm@a');
+  await ok('resize --size 2M volumes/vm');
+  await ok('snap create volumes/vm@b');
+  await ok('snap protect volumes/vm@b');
+  await ok('export-diff volumes/vm@a a');
+  await ok('export-diff volumes/vm@b --from-snap a --diff-format 2 b');
+  await ok('import raw backups/vm');
+  expect(await ok('import-diff --dry-run --overwrite a backups/vm')).toBe(
+    `nothing -> "a", size ${size} -> ${size}, clear\n`,
+  );
+  await ok('import-diff --overwrite a backups/vm');
+  await ok('resize --size 3M backups/vm');
+  expect(await ok('import-diff --dry-run --rollback b backups/vm')).toBe(
+    `"a" -> "b", size ${size} -> ${2 * size}, rollback, protect\n`,
+  );
+  expect(await ok('import-diff --dry-run --skip-existing a backups/vm')).toBe(
+    `nothing -> "a", size ${3 * size} -> ${3 * size}, skip\n`,
+  );
+  const { diffs } = JSON.parse(await ok('import-diff --dry-run --rollback --json b backups/vm'));
+  expect(diffs[0].plan).toEqual({
+    old_size: size,
+    size: 2 * size,
+    skip: false,
+    rollback: true,
+    clear: false,
+    create_snapshot: true,
+    protect: true,
+  });
+  await ok('snap unprotect volumes/vm@b');
 });
 
 describe('image verbs', () => {

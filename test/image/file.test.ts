@@ -35,9 +35,10 @@ describe('a file as an image', () => {
     await image.close();
   });
 
-  it('a file of holes only has no extents', async () => {
+  it('all of it may be data, however few blocks the file system says it uses', async () => {
     const target = await openFileToWrite(path, { size: 10_000_000 });
-    expect(await extentsOf(target, 0, 10_000_000)).toEqual([]);
+    expect((await stat(path)).blocks).toBe(0);
+    expect(await extentsOf(target, 0, 10_000_000)).toEqual([[0, 10_000_000, true]]);
     await target.close();
   });
 
@@ -78,6 +79,22 @@ describe('a file as a target', () => {
     await image.close();
     const expected = Buffer.alloc(3_000_000, 'x').fill(0, 5, 1_500_005).fill(0, 2_999_990);
     expect((await readFile(path)).equals(expected)).toBe(true);
+  });
+
+  it('is as long as it was after zeros at the end, whatever is written beside them', async () => {
+    const piece = 4096;
+    const image = await openFileToWrite(path, { size: 64 * piece });
+    for (let round = 0; round < 20; round += 1) {
+      await image.write(piece, Buffer.alloc(63 * piece, 'x'));
+      await Promise.all([
+        image.writeZeroes(32 * piece, 32 * piece),
+        ...Array.from({ length: 31 }, (_, i) => image.writeZeroes((31 - i) * piece, piece)),
+        image.write(0, Buffer.from('data')),
+      ]);
+      expect((await image.info()).size).toBe(64 * piece);
+      expect((await stat(path)).size).toBe(64 * piece);
+    }
+    await image.close();
   });
 
   it('zeros where there are zeros already take no space', async () => {

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { RbdeltaError } from '../../src/error.ts';
 import { openLocalPool } from '../../src/image/local/index.ts';
 import type { WritableImage } from '../../src/image/port.ts';
 import { importDiff } from '../../src/ops/import-diff.ts';
@@ -157,6 +158,46 @@ describe('when bringing the image back fails too', () => {
     const failure = await failureOf(runImport(world, 'target', faulty, increment.subarray(0, -1), { stallMs: 20 }));
     expect(failure.code).toBe('corrupt');
     expect(failure.message).toContain('no answer for');
+  });
+});
+
+describe('when only the end snapshot fails, and nothing can be undone', () => {
+  const applied = v1(f('a'), t('b'), p(true), s(size), w(0, 'bbbb'), e);
+  const replaced = v1(t('b'), p(true), s(size), w(0, 'bbbb'), e);
+
+  it.each([
+    ['createSnapshot', false, ', but the snapshot "b" does not exist', 'create and protect it'],
+    ['protectSnapshot', false, ', and the snapshot "b" exists, but it is not protected', 'snap protect'],
+    ['protectSnapshot', true, ', and the snapshot "b" exists and is protected', undefined],
+  ] as const)('%s (after it took effect: %s): the sentence says what is there', async (call, late, state, hint) => {
+    for (const [name, stream, options] of [
+      ['forced', applied, { force: true }],
+      ['overwritten', replaced, { overwrite: true }],
+    ] as const) {
+      const image = await makeBase(name, true);
+      const faulty: WritableImage = {
+        ...image,
+        [call]: async (snap: string) => {
+          if (late) await image[call](snap);
+          throw new Error('no answer');
+        },
+      };
+      const failure: unknown = await runImport(world, name, faulty, stream, options).catch((error: unknown) => error);
+      expect(failure).toMatchObject({ message: `no answer; all of the diff is applied${state}` });
+      expect(await textOf(image)).toMatch(/^bbbb/);
+      if (late) await image.unprotectSnapshot('b');
+      const refusing: WritableImage = {
+        ...image,
+        [call]: async () => {
+          throw new RbdeltaError('io', 'refused');
+        },
+      };
+      if (late) continue;
+      if (call === 'protectSnapshot') await image.removeSnapshot('b');
+      const refused = await failureOf(runImport(world, name, refusing, stream, options));
+      expect(refused.message).toBe(`refused; all of the diff is applied${state}`);
+      expect(refused.hint).toContain(hint);
+    }
   });
 });
 

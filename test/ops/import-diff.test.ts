@@ -268,6 +268,21 @@ describe('what is refused before the first write', () => {
     expect(await textOf(image)).toBe('aaccc.bbaaaaaxaaaaaa');
   });
 
+  it('rollback with force puts HEAD back first, and applies the records as they are given', async () => {
+    const image = await atA();
+    await image.write(13, Buffer.from('x'));
+    await image.resize(40);
+    const stream = v1(f('a'), t('b'), s(20), w(4, 'bbbb'), w(2, 'ccc'), z(5, 1), e);
+    const before = { rollback: true, force: true };
+    const failure = await failureOf(runImport(world, 'target', image, stream.subarray(0, -1), before));
+    expect(failure.message).toContain('the image is at its start snapshot "a" again');
+    expect(await textOf(image)).toBe('aaaaaaaaaaaaaaaaaaaa');
+    await image.write(13, Buffer.from('x'));
+    const { diffs } = await runImport(world, 'target', image, stream, before);
+    expect(diffs).toMatchObject([{ plan: { rollback: true, asGiven: true } }]);
+    expect(await textOf(image)).toBe('aaccc.bbaaaaaaaaaaaa');
+  });
+
   it('a full onto an image that holds data is refused; overwrite also clears what the stream leaves out', async () => {
     const size = 5 * 4096;
     const image = await world.image('target', size, Buffer.alloc(size, 'x'));

@@ -78,6 +78,21 @@ describe('merge-diff', () => {
     expect(await told(sink.bytes())).toBe('null>s1 AX');
   });
 
+  test('version 1 says nothing of protection, which rbd would refuse; version 2 does', async () => {
+    const protect = Buffer.concat([Buffer.from('p'), Buffer.from('010000000000000001', 'hex')]);
+    const size = Buffer.concat([Buffer.from('s'), Buffer.from('08000000000000000010000000000000', 'hex')]);
+    const stream = Buffer.concat([Buffer.from('rbd diff v2\n'), protect, size, Buffer.from('e')]);
+    for (const [version, expected] of [
+      [1, null],
+      [2, true],
+    ] as const) {
+      const sink = memorySink();
+      await mergeDiff(inputsOf(stream).inputs, async () => sink, { version });
+      const merged = await openDiff(new ByteReader(bytesSource(sink.bytes())));
+      expect(merged?.header).toMatchObject({ size: 4096, protected: expected });
+    }
+  });
+
   test('opens no sink when the inputs do not follow each other, and closes them', async () => {
     const image = history('AB', ' X', 'Y ');
     const { inputs, closed } = inputsOf(await diffOf(image, null, 's0'), await diffOf(image, 's1', 's2'));

@@ -55,6 +55,21 @@ test('an empty file is an empty stream', async () => {
   expect(await readAll(await openSource(join(dir, 'empty')))).toHaveLength(0);
 });
 
+test('raw bytes are decompressed only from a path that ends in .zst, with a notice', async () => {
+  const notices: string[] = [];
+  const options = { raw: true, onNotice: (text: string) => notices.push(text) };
+  const [image, packed, plain] = [join(dir, 'image.raw'), join(dir, 'image.zst'), join(dir, 'plain.zst')];
+  await writeAll(packed, { compress: 3 });
+  const stored = readFileSync(packed);
+  writeFileSync(image, stored);
+  writeFileSync(plain, bytes);
+  expect((await readAll(await openSource(image, options))).equals(stored)).toBe(true);
+  expect((await readAll(await openSource(plain, options))).equals(bytes)).toBe(true);
+  expect(notices).toEqual([]);
+  expect((await readAll(await openSource(packed, options))).equals(bytes)).toBe(true);
+  expect(notices).toEqual([`"${packed}" is decompressed`]);
+});
+
 test('--compress is zstd or zstd:LEVEL', () => {
   expect(parseCompress('zstd')).toBe(3);
   expect(parseCompress('zstd:1')).toBe(1);

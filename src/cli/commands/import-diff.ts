@@ -5,7 +5,7 @@ import { printable } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
 import { openFileToWrite } from '../../image/file.ts';
 import type { Image, WritableImage } from '../../image/port.ts';
-import { type ImportResult, importDiff } from '../../ops/import-diff.ts';
+import { type ImportedDiff, type ImportPlan, type ImportResult, importDiff } from '../../ops/import-diff.ts';
 import { closing, withWritableImage } from '../cluster.ts';
 import type { Call, Command } from '../command.ts';
 import { type ImageOrFile, imageOrFileFrom, pathFrom } from '../names.ts';
@@ -37,7 +37,8 @@ export const command: Command = {
   ],
   notes:
     'Checked before the first write: the header, the size, the base snapshot, and that HEAD still equals it. ' +
-    'A failure leaves the image as it was. zstd is recognised.',
+    'A failure leaves the image as it was, unless --force or --overwrite. --dry-run prints what would be done. zstd is ' +
+    'recognised.',
   async run(call) {
     const path = pathFrom(call.args, call.positionals);
     const target = imageOrFileFrom(call.args, call.positionals, { snap: 'none' });
@@ -63,6 +64,7 @@ export const command: Command = {
       });
     });
     if (call.args.has('json')) await call.stdout.write(toJson(tree(result), false));
+    else if (call.args.has('dry-run')) await call.stdout.write(result.diffs.map(planLine).join(''));
   },
 };
 
@@ -102,6 +104,26 @@ function summary({ diffs }: ImportResult, dry: boolean): string {
   return dry ? `checked ${count}, nothing written` : `imported ${count}: ${what}`;
 }
 
+/** What would be done for one diff. */
+function planLine({ plan }: ImportedDiff): string {
+  const from = plan.fromSnap === null ? 'nothing' : `"${printable(plan.fromSnap)}"`;
+  const to = plan.toSnap === null ? 'HEAD' : `"${printable(plan.toSnap)}"`;
+  const steps = (['skip', 'rollback', 'clear', 'protect'] as const).filter((step) => plan[step]);
+  const size = plan.skip ? plan.oldSize : plan.size;
+  return `${[`${from} -> ${to}`, `size ${plan.oldSize} -> ${size}`, ...steps].join(', ')}\n`;
+}
+
+const planTree = (plan: ImportPlan): Tree =>
+  object(
+    ['old_size', plan.oldSize],
+    ['size', plan.skip ? plan.oldSize : plan.size],
+    ['skip', plan.skip],
+    ['rollback', plan.rollback],
+    ['clear', plan.clear],
+    ['create_snapshot', plan.createSnapshot],
+    ['protect', plan.protect],
+  );
+
 const tree = ({ diffs }: ImportResult): Tree =>
   object([
     'diffs',
@@ -116,6 +138,7 @@ const tree = ({ diffs }: ImportResult): Tree =>
           ['records', diff.records],
           ['written_bytes', diff.writtenBytes],
           ['zeroed_bytes', diff.zeroedBytes],
+          ['plan', planTree(diff.plan)],
         ),
       ),
     ),

@@ -33,7 +33,9 @@ export const command: Command = {
     ['import --dest-pool volumes vm-1', 'the image is called as the file is'],
     ['import --export-format 2 vm-1.rbd.zst volumes/vm-1', 'with its snapshots'],
   ],
-  notes: 'zstd is recognised. A failure removes the new image.',
+  notes:
+    'zstd is recognised; raw bytes (format 1) may look like it, and are decompressed only from a path that ends in ' +
+    '.zst. A failure removes the new image.',
   async run(call) {
     const { args, notice } = call;
     const path = pathFrom(args, call.positionals);
@@ -42,8 +44,9 @@ export const command: Command = {
     const named = destination(call, path);
     const format = args.value('export-format', oneOf('1', '2')) ?? '1';
     const create = creationFrom(call);
-    const openSource = sourceAt(call, path);
-    const total = await lengthOf(path);
+    const raw = format === '1';
+    const openSource = sourceAt(call, path, { raw });
+    const total = await lengthOf(path, { raw });
     const progress = call.progress('Importing image');
     const options: ImportOptions = {
       create,
