@@ -16,7 +16,7 @@ export interface DiffProgress {
 }
 
 export interface StreamOptions {
-  /** Reads in flight, 16 unless told; together they take no more than 48 MiB. */
+  /** Reads in flight, 16 unless told; together they take no more than 32 MiB. */
   queueDepth?: number;
   onProgress?: (progress: DiffProgress) => void;
 }

@@ -91,6 +91,7 @@ export async function importDiff(
       const plan = await planOf(job, stream.header, state, dry);
       const done = plan.skip || options.dryRun ? await readThrough(job, stream) : await apply(job, stream, plan);
       const { fromSnap, toSnap, size, skip } = plan;
+      if (skip) done.writtenBytes = done.zeroedBytes = 0;
       diffs.push({ fromSnap, toSnap, size, skipped: skip, plan, ...done });
       more = done.more;
       if (options.dryRun && !plan.skip) dry = { state: stateAfter(plan, state), at: toSnap };
@@ -201,8 +202,8 @@ async function apply(job: Job, stream: DiffStream, plan: ImportPlan): Promise<Do
     const clear = plan.clear ? await heldExtents(target, options) : null;
     if (plan.toSnap !== null && !plan.createSnapshot)
       options.onNotice?.(`the target has no snapshots: "${printable(plan.toSnap)}" is not created`);
+    if (plan.rollback && plan.fromSnap !== null) await rollBack(job, plan.fromSnap);
     undo.touched = job.touched = true;
-    if (plan.rollback && plan.fromSnap !== null) await target.rollback(plan.fromSnap);
     if (plan.size !== plan.oldSize) await target.resize(plan.size);
     const applied = await applyRecords({
       target,
@@ -229,6 +230,20 @@ async function apply(job: Job, stream: DiffStream, plan: ImportPlan): Promise<Do
     return { ...applied, more };
   } catch (error) {
     throw await undoImport(orInterruption(error, options.signal), undo);
+  }
+}
+
+/** Nothing of the diff is applied yet: if this fails, there is nothing to undo, but perhaps something to say. */
+async function rollBack(job: Job, snap: string): Promise<void> {
+  try {
+    await job.target.rollback(snap);
+  } catch (error) {
+    if (error instanceof RbdeltaError && (error.code === 'busy' || error.code === 'readOnly')) throw error;
+    job.touched = true;
+    throw withState(
+      error,
+      `the rollback to "${printable(snap)}" did not come to its end, and nothing of the diff is applied`,
+    );
   }
 }
 

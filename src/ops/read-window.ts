@@ -4,7 +4,7 @@ import type { Piece } from '../diff/pieces.ts';
 import type { Image } from '../image/port.ts';
 
 /** What the reads in flight may take together. */
-const windowBytes = 48 << 20;
+const windowBytes = 32 << 20;
 /** Pieces in flight, those included that need no read. */
 const windowPieces = 64;
 /** Sizes of buffers: a read of 4 KiB shall not take 4 MiB. */
