@@ -53,6 +53,9 @@ bluestore block size = ${CEPH_UP_BYTES:-$((40 << 30))}
 bluestore block path =
 osd memory target = 1610612736
 osd max object name len = 1024
+# Removed snapshots are trimmed at once: by default 5 s after each other on what says it is a rotating disk.
+osd snap trim sleep = 0.001
+osd delete sleep = 0.001
 paxos propose interval = 0.05
 mgr initial modules =
 mgr/devicehealth/enable_monitoring = false

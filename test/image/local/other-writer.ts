@@ -18,7 +18,7 @@ if (what === 'churn') {
     if (pass % 2 === 0) await image.flush();
     else await image.createSnapshot(String(pass));
     process.stdout.write(`flushed ${pass}\n`);
-    if (pass % 5 === 0) await image.removeSnapshot(String(pass - 2));
+    if (pass % 10 === 5) await image.removeSnapshot(String(pass - 2));
   }
 }
 setInterval(() => {}, 60_000);
