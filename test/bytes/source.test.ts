@@ -29,13 +29,13 @@ test('a file is read to its end, and the end stays the end', async () => {
   await source.close();
 });
 
-test('a file that is missing is notFound, a directory invalid', async () => {
+test('a file that is missing is notFound, a directory isDirectory', async () => {
   await expect(fileSource(join(dir, 'missing'))).rejects.toMatchObject({
     code: 'notFound',
     message: `cannot open "${join(dir, 'missing')}": no such file or directory`,
   });
   const source = await fileSource(dir);
-  await expect(source.read(Buffer.alloc(1))).rejects.toMatchObject({ code: 'invalid' });
+  await expect(source.read(Buffer.alloc(1))).rejects.toMatchObject({ code: 'isDirectory' });
   await source.close();
 });
 
