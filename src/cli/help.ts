@@ -1,5 +1,6 @@
 // Help: laid out by yargs (but for the examples, which it would wrap), from the same tables that the command line is read with.
 
+import type { Argv } from 'yargs';
 import type { Command } from './command.ts';
 import { type CommandEntry, commands } from './commands.ts';
 import { type OptionGroup, options } from './options.ts';
@@ -8,13 +9,7 @@ const widest = 100;
 
 /** Help of one command. */
 export async function helpOf(entry: CommandEntry, command: Command, columns: number): Promise<string> {
-  const { default: yargs } = await import('yargs');
-  const parser = yargs([])
-    .locale('en')
-    .help(false)
-    .version(false)
-    .scriptName('rbdelta')
-    .wrap(Math.min(columns, widest));
+  const parser = await layout(columns);
   parser.usage([`rbdelta ${entry.names[0]} [options]`, ...command.positionals].join(' '));
   parser.usage(entry.summary);
   const groups = new Map<OptionGroup, string[]>();
@@ -32,13 +27,7 @@ export async function helpOf(entry: CommandEntry, command: Command, columns: num
 
 /** The list of commands; of one group (`snap`) alone, if it is named. */
 export async function overview(columns: number, group?: string): Promise<string> {
-  const { default: yargs } = await import('yargs');
-  const parser = yargs([])
-    .locale('en')
-    .help(false)
-    .version(false)
-    .scriptName('rbdelta')
-    .wrap(Math.min(columns, widest));
+  const parser = await layout(columns);
   parser.usage('rbdelta <command> [options]');
   parser.usage('Incremental backups of Ceph RBD images, as rbd diff streams.');
   for (const { names, summary } of commands) {
@@ -68,4 +57,10 @@ function notesText(notes: string | undefined, columns: number): string {
     else lines.push(word);
   }
   return `\n${lines.join('\n')}\n`;
+}
+
+async function layout(columns: number): Promise<Argv> {
+  const { default: yargs } = await import('yargs');
+  const parser = yargs([]).locale('en').help(false).version(false).scriptName('rbdelta');
+  return parser.wrap(Math.min(columns, widest));
 }
