@@ -2,6 +2,7 @@
 
 import { RbdeltaError } from '../error.ts';
 import type { ByteSource } from './source.ts';
+import { counted } from './text.ts';
 
 /** What `exact` and `peek` give at most, in bytes. */
 export const smallReadBytes = 64 << 10;
@@ -124,7 +125,7 @@ export class ByteReader {
   #short(expected: number, found: number, what: string): RbdeltaError {
     return new RbdeltaError(
       'corrupt',
-      `the stream ends at byte ${this.#position} inside ${what}: ${expected} bytes expected, ${found} found`,
+      `the stream ends at byte ${this.#position} inside ${what}: ${counted(expected, 'byte')} expected, ${found} found`,
       { hint: 'it was cut off: make it again, or fetch it again' },
     );
   }

@@ -47,6 +47,10 @@ export function printable(name: string): string {
   });
 }
 
+/** `1 byte`, `2 bytes`. */
+export const counted = (count: number | bigint, unit: string): string =>
+  `${count} ${unit}${Number(count) === 1 ? '' : 's'}`;
+
 const printableLength = 256;
 const loneSurrogate = /\p{Surrogate}/u;
 /** Control and format characters (among them those that change the direction of text), separators, lone surrogates. */

@@ -1,6 +1,7 @@
 // The object map of an image or snapshot. Spec: formats/object-map/spec.md
 
 import { crc32c } from '@node-rs/crc32';
+import { counted } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import { putU64, u64At } from './struct.ts';
 
@@ -75,7 +76,8 @@ export const decodeObjectMap = (bytes: Uint8Array): ObjectMap => {
   }
   const count = u64At(map, 10);
   if (count > limits.objects) {
-    throw new RbdeltaError('tooLarge', `the object map says it has ${count} objects; ${limits.objects} is the most`);
+    const message = `the object map says it has ${map.readBigUInt64LE(10)} objects; ${limits.objects} is the most`;
+    throw new RbdeltaError('tooLarge', message);
   }
   const start = 4 + headerBytes;
   const end = start + bytesFor(count);
@@ -118,7 +120,7 @@ const damaged = (how: string): RbdeltaError =>
 const checkFooter = (header: Buffer, states: Buffer, footer: Buffer): void => {
   const blocks = Math.ceil(states.length / blockBytes);
   if (footer.length < 8 + 4 * blocks || footer.readUInt32LE(4) !== blocks) {
-    throw damaged(`its footer of ${footer.length} bytes is not that of ${blocks} blocks`);
+    throw damaged(`its footer of ${counted(footer.length, 'byte')} is not that of ${counted(blocks, 'block')}`);
   }
   if (footer.readUInt32LE(0) !== rawCrc(header, 0)) throw damaged('the checksum of its header does not match');
   for (let first = 0; first < blocks; first += runBlocks) {

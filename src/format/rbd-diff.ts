@@ -1,7 +1,7 @@
 // The rbd diff stream, v1 and v2; writing is in rbd-diff-write.ts. Spec: formats/rbd-diff/spec.md
 
 import type { ByteReader } from '../bytes/reader.ts';
-import { nameFromBytes } from '../bytes/text.ts';
+import { counted, nameFromBytes } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import {
   banners,
@@ -33,8 +33,8 @@ export interface DiffReadOptions {
 /**
  * Reads the banner and the whole header of the next diff; null when the input ends cleanly before a banner. Call it
  * again when the records are exhausted: several diffs may follow one another on one pipe. The records are checked as
- * they are pulled, and end only after the end record was there. Throws `invalid` for what is no diff (or asks for a
- * name that cannot be), `corrupt` for one that is truncated or damaged.
+ * they are pulled, and end only after the end record was there. Throws `invalid` for an input that is no diff (or asks
+ * for a name that cannot be), `corrupt` for one that is truncated or damaged, or goes on with something else.
  */
 export const openDiff = async (
   reader: ByteReader,
@@ -46,7 +46,7 @@ export const openDiff = async (
   return { version, header, records: readRecords(reader, version, header.size, tag, options) };
 };
 
-/** After a diff: whether another one follows. Nothing is consumed. Throws as `openDiff` does for anything else. */
+/** After a diff: whether another one follows. Nothing is consumed. Anything else is `corrupt`. */
 export const diffFollows = async (reader: ByteReader): Promise<boolean> => {
   if (await reader.atEnd()) return false;
   await peekBanner(reader);
@@ -144,8 +144,9 @@ async function* readRecords(
       reader.tryExact(fixedBytes) ?? (await reader.exact(fixedBytes, `the offset and length of a ${kind} record`));
     const offset = u64At(fixed, fieldsAt);
     const length = u64At(fixed, fieldsAt + 8);
-    if (version === 2) checkLength(u64At(fixed, 0), kind === 'write' ? 16 + length : 16, `${kind} record`, at);
-    if (offset + length > last) throw past(kind, offset, length, at, size);
+    // first, so that what is compared next is exact
+    if (offset + length > last) throw past(kind, fixed.subarray(fieldsAt), at, size);
+    if (version === 2) checkLength(fixed, kind === 'write' ? 16 + length : 16, `${kind} record`, at);
     if (length > 0) {
       if (order === 'ascending' && offset < reached) {
         throw new RbdeltaError(
@@ -184,10 +185,10 @@ const smallBytes = 16 << 10;
 
 const dataOf = (offset: number, length: number): string => `the data of the write record ${offset}~${length}`;
 
-const past = (kind: string, offset: number, length: number, at: number, size: number | null): RbdeltaError =>
+const past = (kind: string, fields: Buffer, at: number, size: number | null): RbdeltaError =>
   new RbdeltaError(
     'corrupt',
-    `the ${kind} record ${offset}~${length} at byte ${at} of the rbd diff ends past ` +
+    `the ${kind} record ${fields.readBigUInt64LE(0)}~${fields.readBigUInt64LE(8)} at byte ${at} of the rbd diff ends past ` +
       (size === null ? '2^53 - 1' : `the image size that it gives, ${size}`),
   );
 
@@ -198,7 +199,7 @@ const readTag = async (reader: ByteReader): Promise<number> => {
 
 const readName = async (reader: ByteReader, version: DiffVersion, what: string): Promise<string> => {
   const at = reader.position - 1;
-  const outer = version === 2 ? u64At(await reader.exact(8, `the length of the ${what} record`), 0) : null;
+  const outer = version === 2 ? Buffer.from(await reader.exact(8, `the length of the ${what} record`)) : null;
   const length = (await reader.exact(4, `the length of the ${what}'s name`)).readUInt32LE(0);
   if (length > limits.snapNameBytes) {
     throw new RbdeltaError(
@@ -212,15 +213,16 @@ const readName = async (reader: ByteReader, version: DiffVersion, what: string):
 
 const expectLength = async (reader: ByteReader, expected: number, what: string): Promise<void> => {
   const at = reader.position - 1;
-  checkLength(u64At(await reader.exact(8, `the length of the ${what} record`), 0), expected, what, at);
+  checkLength(await reader.exact(8, `the length of the ${what} record`), expected, what, at);
 };
 
-/** rbd ignores the length of a tag that it knows; a wrong one can only be damage, or a layout that nobody knows yet. */
-const checkLength = (found: number, expected: number, what: string, at: number): void => {
-  if (found === expected) return;
+/** `bytes` begin with the length. rbd ignores that of a tag that it knows; a wrong one can only be damage, or a layout that nobody knows yet. */
+const checkLength = (bytes: Buffer, expected: number, what: string, at: number): void => {
+  if (u64At(bytes, 0) === expected) return;
+  const said = counted(bytes.readBigUInt64LE(0), 'byte');
   throw new RbdeltaError(
     'corrupt',
-    `the ${what} at byte ${at} of the rbd diff v2 says ${found} bytes, its fields take ${expected}`,
+    `the ${what} at byte ${at} of the rbd diff v2 says ${said}, its fields take ${expected}`,
   );
 };
 
@@ -232,7 +234,8 @@ const skipUnknown = async (reader: ByteReader, version: DiffVersion, tag: number
       hint: 'the stream is damaged, or of a version that this one does not know; rbd would skip the byte and misread what follows',
     });
   }
-  const length = u64At(await reader.exact(8, `the length of the record with the unknown tag byte ${shown}`), 0);
+  const field = await reader.exact(8, `the length of the record with the unknown tag byte ${shown}`);
+  const length = field.readBigUInt64LE(0);
   if (length > limits.unknownRecordBytes) {
     throw new RbdeltaError(
       'corrupt',
@@ -240,7 +243,7 @@ const skipUnknown = async (reader: ByteReader, version: DiffVersion, tag: number
         `at most ${limits.unknownRecordBytes} are skipped`,
     );
   }
-  await reader.skip(length, `the record with the unknown tag byte ${shown}`);
+  await reader.skip(Number(length), `the record with the unknown tag byte ${shown}`);
 };
 
 const metadata: ReadonlyMap<number, string> = new Map([

@@ -1,6 +1,6 @@
 // The header object of an RBD image of format 1: one packed block of bytes. Spec: formats/rbd-header/spec.md
 
-import { nameFromBytes } from '../bytes/text.ts';
+import { counted, nameFromBytes } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import { u64At } from './struct.ts';
 
@@ -28,7 +28,7 @@ export const decodeHeaderV1 = (bytes: Uint8Array): HeaderV1 => {
     });
   }
   if (header.length < fixedBytes) {
-    throw damaged(`it has ${header.length} bytes, where ${fixedBytes} are the least`);
+    throw damaged(`it has ${counted(header.length, 'byte')}, where ${fixedBytes} are the least`);
   }
   if (header.toString('latin1', 0, text.length) !== text || header.toString('latin1', 0x40, 0x44) !== 'RBD\0') {
     throw damaged('it does not begin as one');

@@ -1,7 +1,7 @@
 // A whole image with its snapshots: `rbd export --export-format 2`. Spec: formats/rbd-image/spec.md
 
 import type { ByteReader } from '../bytes/reader.ts';
-import { nameFromBytes, nameToBytes, printable } from '../bytes/text.ts';
+import { counted, nameFromBytes, nameToBytes, printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import { notADiff } from './recognise.ts';
 import { putU64, u64At } from './struct.ts';
@@ -53,12 +53,13 @@ export const readImageHeader = async (reader: ByteReader): Promise<ImageHeader> 
     metadata: new Map(),
     diffCount: 0,
   };
-  let metadataBytes = 0;
+  let metadataBytes = 0n;
   for (;;) {
     const at = reader.position;
     const tag = (await reader.exact(1, 'the header of the image export, before its end record'))[0] ?? tags.end;
     if (tag === tags.end) break;
-    const length = u64At(await reader.exact(8, 'the length of a record of the image export'), 0);
+    // exact, however long: it may have to be said
+    const length = (await reader.exact(8, 'the length of a record of the image export')).readBigUInt64LE(0);
     switch (tag) {
       case tags.order:
         header.order = await readNumber(reader, length, 'order', at);
@@ -77,11 +78,11 @@ export const readImageHeader = async (reader: ByteReader): Promise<ImageHeader> 
         if (length > limits.metadataBytes || metadataBytes > limits.metadataTotalBytes) {
           throw new RbdeltaError(
             'tooLarge',
-            `the image metadata at byte ${at} of the image export takes ${length} bytes (${metadataBytes} in all); ` +
+            `the image metadata at byte ${at} of the image export takes ${counted(length, 'byte')} (${metadataBytes} in all); ` +
               `at most ${limits.metadataBytes} (${limits.metadataTotalBytes} in all) are read`,
           );
         }
-        const [key, value] = await readPair(reader, length, at);
+        const [key, value] = await readPair(reader, Number(length), at);
         header.metadata.set(key, value);
         break;
       }
@@ -92,15 +93,14 @@ export const readImageHeader = async (reader: ByteReader): Promise<ImageHeader> 
             `the record with the unknown tag byte ${tag} says ${length} bytes; at most ${limits.unknownRecordBytes} are skipped`,
           );
         }
-        await reader.skip(length, `the record with the unknown tag byte ${tag}`);
+        await reader.skip(Number(length), `the record with the unknown tag byte ${tag}`);
     }
   }
   await expectBanner(reader, diffsBanner, false);
   const at = reader.position;
-  header.diffCount = u64At(await reader.exact(8, 'the number of diffs of the image export'), 0);
-  if (header.diffCount < 1 || header.diffCount > Number.MAX_SAFE_INTEGER) {
-    throw damaged(at, `it says that ${header.diffCount} diffs follow`);
-  }
+  const count = (await reader.exact(8, 'the number of diffs of the image export')).readBigUInt64LE(0);
+  if (count < 1 || count > Number.MAX_SAFE_INTEGER) throw damaged(at, `it says that ${count} diffs follow`);
+  header.diffCount = Number(count);
   return header;
 };
 
@@ -129,8 +129,8 @@ const expectBanner = async (reader: ByteReader, banner: Buffer, first: boolean):
   throw notADiff(found, at, 'an image export (rbd export --export-format 2)');
 };
 
-const readNumber = async (reader: ByteReader, length: number, what: string, at: number): Promise<number> => {
-  if (length !== 8) throw damaged(at, `the ${what} says ${length} bytes, it takes 8`);
+const readNumber = async (reader: ByteReader, length: bigint, what: string, at: number): Promise<number> => {
+  if (length !== 8n) throw damaged(at, `the ${what} says ${counted(length, 'byte')}, it takes 8`);
   const value = u64At(await reader.exact(8, `the ${what} of the image export`), 0);
   if (value > Number.MAX_SAFE_INTEGER) throw damaged(at, `the ${what} is past 2^53 - 1`);
   return value;
@@ -141,7 +141,7 @@ const readPair = async (reader: ByteReader, length: number, at: number): Promise
   await reader.fill(pair, 'the image metadata of the image export');
   const keyBytes = length < 8 ? length : pair.readUInt32LE(0);
   if (keyBytes + 8 > length || pair.readUInt32LE(4 + keyBytes) !== length - 8 - keyBytes) {
-    throw damaged(at, `the lengths of an image metadata key and value do not add up to ${length} bytes`);
+    throw damaged(at, `the lengths of an image metadata key and value do not add up to ${counted(length, 'byte')}`);
   }
   return [nameFromBytes(pair.subarray(4, 4 + keyBytes)), nameFromBytes(pair.subarray(8 + keyBytes))];
 };

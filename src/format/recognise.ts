@@ -28,15 +28,15 @@ const known: { magic: Buffer; what: string; hint: string }[] = [
 ];
 
 /**
- * The error (`invalid`) for an input that is not `wanted`: its first bytes (32 are enough) are `start`, and they are
- * `at` bytes into the whole, behind an end of the same kind.
+ * The error for what is not `wanted`: its first bytes (32 are enough) are `start`, and they are `at` bytes into the
+ * input. At its beginning (0) the input is of another kind, `invalid`; further on it is one that is damaged, `corrupt`.
  */
 export const notADiff = (start: Uint8Array, at: number, wanted = 'an rbd diff stream'): RbdeltaError => {
   const bytes = Buffer.from(start);
   const match = known.find(({ magic }) => bytes.subarray(0, magic.length).equals(magic));
   const where = at === 0 ? `the input is not ${wanted}` : `what follows at byte ${at} is not ${wanted}`;
   return new RbdeltaError(
-    'invalid',
+    at === 0 ? 'invalid' : 'corrupt',
     `${where}: ${describe(bytes, match?.what)}`,
     match === undefined ? {} : { hint: match.hint },
   );

@@ -1,6 +1,6 @@
 // Ceph's encoding of values: little endian, packed; strings, times, optionals, versioned envelopes. Spec: formats/rbd-header/spec.md
 
-import { nameFromBytes, nameToBytes } from '../bytes/text.ts';
+import { counted, nameFromBytes, nameToBytes } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 
 /** One encoded value: what `decode` takes is what `encode` gives, byte for byte, for the current version of the value. */
@@ -19,7 +19,7 @@ export const codec = <T>(
   decode: (bytes) => {
     const from = new StructReader(bytes, what);
     const value = read(from);
-    if (from.left > 0) throw from.damaged(`${from.left} bytes are left over at byte ${from.position}`);
+    if (from.left > 0) throw from.damaged(`bytes are left over at byte ${from.position}: ${from.left}`);
     return value;
   },
   encode: (value) => {
@@ -102,9 +102,10 @@ export class StructReader {
 
   i64(): number {
     const at = this.take(8, 'a 64-bit number');
-    const value = Number(this.bytes.readBigInt64LE(at));
-    if (!Number.isSafeInteger(value)) throw this.damaged(`the number at byte ${at}, ${value}, is outside of +-2^53`);
-    return value;
+    const value = this.bytes.readBigInt64LE(at);
+    if (!Number.isSafeInteger(Number(value)))
+      throw this.damaged(`the number at byte ${at}, ${value}, is outside of +-2^53`);
+    return Number(value);
   }
 
   /** A snapshot id; null for "none" (2^64 - 2). */
@@ -125,7 +126,7 @@ export class StructReader {
 
   string(): string {
     const length = this.u32();
-    const at = this.take(length, `a string of ${length} bytes`);
+    const at = this.take(length, `a string of ${counted(length, 'byte')}`);
     return nameFromBytes(this.bytes.subarray(at, at + length));
   }
 
@@ -142,7 +143,7 @@ export class StructReader {
     const at = this.at;
     const count = this.u32();
     if (count * itemBytes > this.left)
-      throw this.damaged(`${count} items at byte ${at} do not fit into ${this.left} bytes`);
+      throw this.damaged(`${count} items at byte ${at} do not fit into ${counted(this.left, 'byte')}`);
     return Array.from({ length: count }, read);
   }
 
@@ -160,7 +161,7 @@ export class StructReader {
     const version = this.u8();
     const compat = this.u8();
     const length = this.u32();
-    const start = this.take(length, `a structure of ${length} bytes`);
+    const start = this.take(length, `a structure of ${counted(length, 'byte')}`);
     if (compat > known) {
       throw new RbdeltaError(
         'unsupported',
@@ -173,7 +174,7 @@ export class StructReader {
 
   private take(length: number, field: string): number {
     if (length > this.left)
-      throw this.damaged(`${field} at byte ${this.at} needs ${length} bytes, ${this.left} are left`);
+      throw this.damaged(`${field} at byte ${this.at} needs ${counted(length, 'byte')}, ${this.left} left`);
     const at = this.at;
     this.at += length;
     return at;

@@ -53,7 +53,7 @@ export async function inspectStream(reader: ByteReader, options: InspectOptions 
     if (await reader.atEnd()) throw new RbdeltaError('corrupt', 'the input is empty');
     if (isImageExport(await reader.peek(32))) report.image = await readImageHeader(reader);
     while (report.image === null || report.diffs.length < report.image.diffCount) {
-      if (report.image === null && report.diffs.length > 0 && !(await follows(reader))) break;
+      if (report.image === null && report.diffs.length > 0 && !(await diffFollows(reader))) break;
       const startByte = reader.position;
       const stream = await openDiff(reader, { order: 'any' });
       if (stream === null) break;
@@ -72,16 +72,6 @@ export async function inspectStream(reader: ByteReader, options: InspectOptions 
 }
 
 const aboutTheStream: readonly string[] = ['corrupt', 'invalid', 'tooLarge'];
-
-/** Whether another diff follows; anything else behind a diff is damage, as it is to the import. */
-async function follows(reader: ByteReader): Promise<boolean> {
-  try {
-    return await diffFollows(reader);
-  } catch (error) {
-    if (!(error instanceof RbdeltaError && error.code === 'invalid')) throw error;
-    throw new RbdeltaError('corrupt', error.message, { cause: error, ...(error.hint && { hint: error.hint }) });
-  }
-}
 
 async function expectEnd(reader: ByteReader, { image, diffs }: StreamReport): Promise<void> {
   const expected = image?.diffCount ?? 0;

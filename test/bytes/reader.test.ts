@@ -76,6 +76,8 @@ test('an end inside something is corrupt, and says where and inside what', async
   await expect((await at3()).exact(4, 'a name')).rejects.toMatchObject(short);
   await expect((await at3()).fill(Buffer.alloc(4), 'a name')).rejects.toMatchObject(short);
   await expect((await at3()).skip(4, 'a name')).rejects.toMatchObject(short);
+  const empty = new ByteReader(bytesSource(counting(0)));
+  await expect(empty.exact(1, 'a tag')).rejects.toThrow('inside a tag: 1 byte expected, 0 found');
 });
 
 test('peek gives what there is, and consumes nothing', async () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { nameFromBytes, nameToBytes, printable } from '../../src/bytes/text.ts';
+import { counted, nameFromBytes, nameToBytes, printable } from '../../src/bytes/text.ts';
 
 test('any bytes survive the way to a name and back', () => {
   fc.assert(
@@ -32,4 +32,14 @@ test('a name in a message is one harmless line', () => {
   expect(printable('a\udcffb')).toBe('a\\xffb');
   expect(printable('a\u202eb\u2028')).toBe('a\\u{202e}b\\u{2028}');
   expect(printable('x'.repeat(5000))).toBe(`${'x'.repeat(256)}…`);
+});
+
+test('one byte, two bytes, and as many as there are', () => {
+  expect([0, 1, 2, 1n, 2n ** 64n - 1n].map((count) => counted(count, 'byte'))).toEqual([
+    '0 bytes',
+    '1 byte',
+    '2 bytes',
+    '1 byte',
+    '18446744073709551615 bytes',
+  ]);
 });
