@@ -25,6 +25,8 @@ import { Window } from './window.ts';
 export type { ImportPlan } from './import-plan.ts';
 
 export interface ImportDiffOptions extends ImportChoices {
+  /** What messages call the target, as `pool/image` or `file:PATH`. */
+  name?: string;
   /** HEAD differs from the base snapshot: put it back first, instead of refusing. */
   rollback?: boolean;
   /**
@@ -80,21 +82,25 @@ export async function importDiff(
   options: ImportDiffOptions = {},
 ): Promise<ImportResult> {
   const buffers = new PayloadBuffers(limits.payloadBytes);
-  const job: Job = { target, openAtSnap, reader, options, buffers, touched: false };
+  const job: Job = { target, label: labelOf(target, options), openAtSnap, reader, options, buffers, touched: false };
   const diffs: ImportedDiff[] = [];
-  let dry: DryState | null = null;
+  /** The end of the diff that was applied last. */
+  let at: string | null = null;
+  /** A dry run changes nothing: what a later diff of the chain would find is worked out. */
+  let dry: TargetState | null = null;
   try {
     for (let more = true; more; ) {
       const stream = await unlessAborted(open(job), options.signal);
       if (stream === null) throw new RbdeltaError('corrupt', 'the input is empty: there is no diff in it');
-      const state: TargetState = dry?.state ?? (await stateOf(target));
-      const plan = await planOf(job, stream.header, state, dry);
+      const state: TargetState = dry ?? { ...(await stateOf(job)), at };
+      const plan = await planOf(job, stream.header, state, dry !== null);
       const done = plan.skip || options.dryRun ? await readThrough(job, stream) : await apply(job, stream, plan);
       const { fromSnap, toSnap, size, skip } = plan;
       if (skip) done.writtenBytes = done.zeroedBytes = 0;
       diffs.push({ fromSnap, toSnap, size, skipped: skip, plan, ...done });
       more = done.more;
-      if (options.dryRun && !plan.skip) dry = { state: stateAfter(plan, state), at: toSnap };
+      if (!skip) at = toSnap;
+      if (options.dryRun && !skip) dry = stateAfter(plan, state);
     }
   } catch (thrown) {
     const error = orInterruption(thrown, options.signal);
@@ -116,6 +122,8 @@ function whatStays(diffs: readonly ImportedDiff[], touched: boolean): string | n
 
 interface Job {
   target: WritableImage;
+  /** What messages call it. */
+  label: string;
   openAtSnap: (snap: string) => Promise<Image>;
   reader: ByteReader;
   options: ImportDiffOptions;
@@ -124,49 +132,53 @@ interface Job {
   touched: boolean;
 }
 
-/** A dry run changes nothing: what a later diff of the chain would find is worked out. */
-interface DryState {
-  state: TargetState;
-  /** The end of the diff before it: what HEAD would be. */
-  at: string | null;
-}
-
 type Done = Pick<ImportedDiff, 'writtenBytes' | 'zeroedBytes' | 'records'> & { more: boolean };
 
 function open({ reader, buffers }: Job): Promise<DiffStream | null> {
   return openDiff(reader, { order: 'any', allocate: (bytes) => buffers.allocate(bytes) });
 }
 
-async function stateOf(target: WritableImage): Promise<TargetState> {
+function labelOf(target: WritableImage, { name }: ImportDiffOptions): string {
+  if (name !== undefined) return `"${printable(name)}"`;
+  return target.hasSnapshots === false ? 'the file' : 'the image';
+}
+
+async function stateOf({ target, label }: Job): Promise<Omit<TargetState, 'at'>> {
   const { size, snapshots } = await target.info();
   const user = snapshots.filter(({ namespace }) => namespace === 'user');
   return {
+    label,
     size,
     snapshots: new Map(user.map((snapshot) => [snapshot.name, snapshot.size])),
     hasSnapshots: target.hasSnapshots !== false,
   };
 }
 
-async function planOf(job: Job, header: DiffHeader, state: TargetState, dry: DryState | null): Promise<ImportPlan> {
+async function planOf(job: Job, header: DiffHeader, state: TargetState, dry: boolean): Promise<ImportPlan> {
   const { options } = job;
   if (checkHeader(header, state, options) === 'skip') {
-    options.onNotice?.(`the end snapshot "${printable(header.toSnap ?? '')}" exists already: the diff is skipped`);
+    options.onNotice?.(`the end snapshot "${printable(header.toSnap ?? '')}" exists already in ${job.label}: the diff is skipped`);
     return planSkip(header, state);
   }
   const looks =
     !options.force ||
     (header.fromSnap === null ? options.overwrite === true : options.rollback === true && state.hasSnapshots);
-  const head: HeadFinding = looks ? await findHead(job, header, dry) : { kind: 'unchecked' };
+  const head: HeadFinding = looks ? await findHead(job, header, state, dry) : { kind: 'unchecked' };
   return planImport(header, state, head, options);
 }
 
-async function findHead(job: Job, { fromSnap }: DiffHeader, dry: DryState | null): Promise<HeadFinding> {
-  if (dry === null)
-    return fromSnap === null
-      ? checkEmpty(job.target, job.options)
-      : compareWithSnapshot(job.target, job.openAtSnap, fromSnap, job.options);
-  if (fromSnap !== null && fromSnap === dry.at) return { kind: 'equal' };
-  return { kind: 'differs', what: 'the diff before it in the chain changes it' };
+/** `dry`: HEAD is what the diff before it in the chain would make of it, which nobody can look at. */
+async function findHead(job: Job, { fromSnap }: DiffHeader, state: TargetState, dry: boolean): Promise<HeadFinding> {
+  // A file has no snapshot to compare with either, but within a chain the diff before it proves what is there.
+  if (fromSnap !== null && (dry || !state.hasSnapshots)) {
+    if (fromSnap === state.at) return { kind: 'equal' };
+    const end = state.at === null ? 'no snapshot' : `"${printable(state.at)}"`;
+    return { kind: 'differs', what: `the diff before it in the chain ends at ${end}` };
+  }
+  if (dry) return { kind: 'differs', what: 'the diff before it in the chain changes it' };
+  return fromSnap === null
+    ? checkEmpty(job.target, job.options)
+    : compareWithSnapshot(job.target, job.openAtSnap, fromSnap, job.options);
 }
 
 /** Reads the diff to its end, so that a damaged one is found though it is not applied. */

@@ -32,11 +32,15 @@ export interface ImportPlan {
 
 /** The target before this diff. */
 export interface TargetState {
+  /** What messages call it. */
+  label: string;
   size: number;
   /** `user` snapshots and their sizes. */
   snapshots: ReadonlyMap<string, number>;
   /** Whether the target can have any. */
   hasSnapshots: boolean;
+  /** The end of the diff that was applied just before, in the same run: what HEAD is. Null where nothing says so. */
+  at: string | null;
 }
 
 export interface ImportChoices {
@@ -54,37 +58,38 @@ const name = (snap: string): string => `"${printable(snap)}"`;
  */
 export function checkHeader(header: DiffHeader, state: TargetState, choices: ImportChoices): 'skip' | 'apply' {
   const { fromSnap, toSnap, size } = header;
+  const { label } = state;
   if (size === null && !choices.force)
     throw new RbdeltaError('corrupt', 'the diff does not say how large the image is', {
-      hint: '--force applies it to the image at its present size, as rbd does',
+      hint: `--force applies it to ${label} at its present size, as rbd does`,
     });
   const found = toSnap === null ? undefined : state.snapshots.get(toSnap);
   if (toSnap !== null && found !== undefined) {
     if (!choices.skipExisting)
-      throw new RbdeltaError('exists', `the end snapshot ${name(toSnap)} exists already`, {
+      throw new RbdeltaError('exists', `the end snapshot ${name(toSnap)} exists already in ${label}`, {
         hint: 'if that is this diff, imported before, all is well: --skip-existing goes on without a failure',
       });
     if (size !== null && found !== size)
       throw new RbdeltaError(
         'exists',
-        `the end snapshot ${name(toSnap)} exists already, but has ${found} bytes where the diff says ${size}`,
+        `the end snapshot ${name(toSnap)} exists already in ${label}, but has ${found} bytes where the diff says ${size}`,
         { hint: 'it is a different snapshot of the same name: rename or remove it' },
       );
     return 'skip';
   }
   if (fromSnap !== null && state.hasSnapshots && !state.snapshots.has(fromSnap)) {
     const have = [...state.snapshots.keys()].slice(-5).map(name);
-    throw new RbdeltaError('invalid', `the start snapshot ${name(fromSnap)} does not exist in the image`, {
+    throw new RbdeltaError('invalid', `the start snapshot ${name(fromSnap)} does not exist in ${label}`, {
       hint:
         have.length === 0
-          ? 'the image has no snapshots: import the full diff first'
-          : `import what comes before it first; the newest snapshots of the image: ${have.join(', ')}`,
+          ? 'it has no snapshots: import the full diff first'
+          : `import what comes before it first; its newest snapshots: ${have.join(', ')}`,
     });
   }
-  if (fromSnap !== null && !state.hasSnapshots && !choices.force)
+  if (fromSnap !== null && !state.hasSnapshots && state.at === null && !choices.force)
     throw new RbdeltaError(
       'unsupported',
-      `the target has no snapshots: that it equals ${name(fromSnap)} cannot be checked`,
+      `${label} has no snapshots: that it equals ${name(fromSnap)} cannot be checked`,
       { hint: '--force applies the diff to what is there; a failure can then not be undone' },
     );
   return 'apply';
@@ -112,18 +117,20 @@ export function planImport(
   const plain = { ...common, size, oldSize: state.size, zeroFrom: state.size };
   if (head.kind === 'unchecked') return { ...plain, undo: 'none' };
   if (fromSnap !== null) {
-    if (head.kind === 'equal') return { ...plain, undo: 'rollback' };
-    if (!choices.rollback)
-      throw new RbdeltaError('diverged', `the image is not at the start snapshot ${name(fromSnap)}: ${head.what}`, {
-        hint: `--rollback puts it back to ${name(fromSnap)} first (what was written since is lost), --force applies the diff all the same`,
+    if (head.kind === 'equal') return { ...plain, undo: state.hasSnapshots ? 'rollback' : 'none' };
+    if (!choices.rollback || !state.hasSnapshots) {
+      const rollback = `--rollback puts it back to ${name(fromSnap)} first (what was written since is lost), `;
+      throw new RbdeltaError('diverged', `${state.label} is not at the start snapshot ${name(fromSnap)}: ${head.what}`, {
+        hint: `${state.hasSnapshots ? rollback : ''}--force applies the diff all the same`,
       });
+    }
     const oldSize = state.snapshots.get(fromSnap) ?? state.size;
     return { ...plain, oldSize, zeroFrom: oldSize, rollback: true, undo: 'rollback' };
   }
   if (head.kind === 'equal') return { ...plain, asGiven: false, zeroFrom: 0, undo: 'empty' };
   if (!choices.overwrite)
-    throw new RbdeltaError('diverged', `this is a full diff, but the image already holds data: ${head.what}`, {
-      hint: '--overwrite replaces what the image holds; or import into a new image',
+    throw new RbdeltaError('diverged', `this is a full diff, but ${state.label} already holds data: ${head.what}`, {
+      hint: `--overwrite replaces what it holds; or import into a new ${state.hasSnapshots ? 'image' : 'file'}`,
     });
   return { ...plain, asGiven: false, clear: true, undo: 'none' };
 }
@@ -151,5 +158,5 @@ export function stateAfter(plan: ImportPlan, state: TargetState): TargetState {
   if (plan.skip) return state;
   const snapshots = new Map(state.snapshots);
   if (plan.createSnapshot && plan.toSnap !== null) snapshots.set(plan.toSnap, plan.size);
-  return { ...state, size: plan.size, snapshots };
+  return { ...state, size: plan.size, snapshots, at: plan.toSnap };
 }

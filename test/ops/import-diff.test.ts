@@ -193,7 +193,7 @@ describe('what is refused before the first write', () => {
       onNotice: (text) => notices.push(text),
     });
     expect(again.diffs).toMatchObject([{ skipped: true, writtenBytes: 0, records: 1 }]);
-    expect(notices).toEqual(['the end snapshot "a" exists already: the diff is skipped']);
+    expect(notices).toEqual(['the end snapshot "a" exists already in the image: the diff is skipped']);
     expect(await stateOf(image)).toBe(before);
   });
 
@@ -560,6 +560,43 @@ describe('a file as the target', () => {
     expect((await readFile(path)).equals(expected)).toBe(true);
     expect((await stat(path)).blocks * 512).toBeLessThan(1 << 20);
     expect(notices).toEqual(['the target has no snapshots: "a" is not created']);
+  });
+
+  const chain = [
+    v1(t('a'), s(4), w(0, 'AAAA'), e),
+    v1(f('a'), t('b'), s(6), w(3, 'BB'), e),
+    v2(f('b'), t('c'), s(6), z(0, 1), e),
+  ];
+
+  it('a chain on one input: each diff that starts where the one before it ended needs no force', async () => {
+    const path = join(dir, 'image');
+    const whole = Buffer.concat(chain);
+    const { diffs } = await into(path, whole, { dryRun: true });
+    expect(diffs.map(({ plan }) => plan.size)).toEqual([4, 6, 6]);
+    expect(await readFile(path, 'latin1')).toBe('');
+    await into(path, whole);
+    expect(await readFile(path, 'latin1')).toBe('\0AABB\0');
+    await into(path, whole, { overwrite: true });
+    expect(await readFile(path, 'latin1')).toBe('\0AABB\0');
+  });
+
+  it('a diff that does not follow the one before it is refused; what is applied stays', async () => {
+    const path = join(dir, 'image');
+    const [full, toB] = chain as [Buffer, Buffer];
+    const other = v1(f('a'), t('x'), s(4), w(0, 'X'), e);
+    for (const dryRun of [true, false]) {
+      const failure = await failureOf(into(path, Buffer.concat([full, toB, other]), { dryRun, name: 'file:image' }));
+      expect(failure).toMatchObject({ code: 'diverged' });
+      expect(failure.message).toMatch(
+        /^"file:image" is not at the start snapshot "a": the diff before it in the chain ends at "b"/,
+      );
+      expect(failure.hint).toContain('--force');
+      expect(await readFile(path, 'latin1')).toBe(dryRun ? '' : 'AAABB\0');
+    }
+    // An end without a name is no snapshot that a diff could start from.
+    const nameless = v1(s(4), w(0, 'AAAA'), e);
+    const failure = await failureOf(into(path, Buffer.concat([nameless, toB]), { overwrite: true }));
+    expect(failure).toMatchObject({ code: 'unsupported' });
   });
 
   it('an increment needs force, since there is no base to compare with', async () => {
