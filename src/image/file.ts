@@ -29,9 +29,12 @@ export async function openFileToWrite(
     if (options.size !== undefined) await image.resize(options.size);
     const discard = async (): Promise<void> => {
       await file.handle.close();
-      if (file.created) await unlink(path);
+      if (!file.created) return;
+      await unlink(path).catch((error: unknown) => {
+        if (errnoOf(error) !== 'ENOENT') throw ioFailure(error, `cannot remove "${path}"`);
+      });
     };
-    return { ...image, discard };
+    return { ...image, created: file.created, discard };
   } catch (error) {
     await file.handle.close();
     if (file.created) await unlink(path);
@@ -40,6 +43,8 @@ export async function openFileToWrite(
 }
 
 export interface FileTarget extends WritableImage {
+  /** It was not there before. */
+  created: boolean;
   /** Instead of `close`: closes, and removes the file if it was created here. */
   discard(): Promise<void>;
 }

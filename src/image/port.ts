@@ -85,7 +85,7 @@ export interface Image {
 
 /** The head of an image, opened to write. */
 export interface WritableImage extends Image {
-  /** `false` where there can be no snapshots (a file): an import then makes none and says so. Absent: there can. */
+  /** `false` where there can be no snapshots (a file): an import then makes none. Absent: there can. */
   readonly hasSnapshots?: false;
   /** Writes `data` at `offset`. Many may be under way at once, then in no order; `data` may be reused afterwards. */
   write(offset: number, data: Uint8Array): Promise<void>;

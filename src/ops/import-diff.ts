@@ -19,7 +19,7 @@ import {
   type TargetState,
 } from './import-plan.ts';
 import { PayloadBuffers } from './payload-buffers.ts';
-import { defaultStallMs, undoImport, withState } from './undo.ts';
+import { defaultStallMs, type Undo, undoImport, withState } from './undo.ts';
 import { Window } from './window.ts';
 
 export type { ImportPlan } from './import-plan.ts';
@@ -46,6 +46,10 @@ export interface ImportDiffOptions extends ImportChoices {
   onNotice?: (text: string) => void;
   /** Bytes of input consumed so far. */
   onProgress?: (bytes: number) => void;
+  /** The target was made for this import: whoever made it removes it after a failure, unless `onApplied` was called. */
+  isNew?: boolean;
+  /** After each diff that was applied: it stays, whatever becomes of those after it. */
+  onApplied?: () => void;
   /** How long bringing the image back after a failure may stand still, in ms. */
   stallMs?: number;
 }
@@ -94,30 +98,38 @@ export async function importDiff(
       if (stream === null) throw new RbdeltaError('corrupt', 'the input is empty: there is no diff in it');
       const state: TargetState = dry ?? { ...(await stateOf(job)), at };
       const plan = await planOf(job, stream.header, state, dry !== null);
-      const done = plan.skip || options.dryRun ? await readThrough(job, stream) : await apply(job, stream, plan);
+      const done =
+        plan.skip || options.dryRun
+          ? await readThrough(job, stream)
+          : await apply(job, stream, plan, options.isNew === true && diffs.length === 0);
       const { fromSnap, toSnap, size, skip } = plan;
       if (skip) done.writtenBytes = done.zeroedBytes = 0;
       diffs.push({ fromSnap, toSnap, size, skipped: skip, plan, ...done });
       more = done.more;
       if (!skip) at = toSnap;
+      if (!skip && !options.dryRun) options.onApplied?.();
       if (options.dryRun && !skip) dry = stateAfter(plan, state);
     }
   } catch (thrown) {
     const error = orInterruption(thrown, options.signal);
-    throw options.dryRun ? error : withState(error, whatStays(diffs, job.touched));
+    throw options.dryRun ? error : withState(error, whatStays(diffs, job));
   }
   return { diffs };
 }
 
 /** The end of the sentence of a failure: what it left as it is, beside the diff that failed. */
-function whatStays(diffs: readonly ImportedDiff[], touched: boolean): string | null {
+function whatStays(diffs: readonly ImportedDiff[], { target, label, touched, options }: Job): string | null {
   const applied = diffs.filter((diff) => !diff.skipped);
-  const last = applied.at(-1);
-  if (last === undefined) return touched ? null : 'nothing was changed';
-  const reached = last.toSnap === null ? '' : ` and the image has "${printable(last.toSnap)}"`;
-  return applied.length === 1
-    ? `the diff before it in the chain stays applied${reached}`
-    : `the ${applied.length} diffs before it in the chain stay applied${reached}`;
+  const count = applied.length;
+  if (count === 0) return !touched ? 'nothing was changed' : options.isNew ? `${label} is removed again` : null;
+  const end = applied.at(-1)?.toSnap ?? null;
+  if (target.hasSnapshots === false) {
+    const first = count === 1 ? 'the first diff of the stream stays' : `the first ${count} diffs of the stream stay`;
+    return `${first} applied to ${label}${end === null ? '' : `, up to "${printable(end)}"`}`;
+  }
+  const before =
+    count === 1 ? 'the diff before it in the chain stays' : `the ${count} diffs before it in the chain stay`;
+  return `${before} applied${end === null ? '' : ` and ${label} has "${printable(end)}"`}`;
 }
 
 interface Job {
@@ -157,7 +169,9 @@ async function stateOf({ target, label }: Job): Promise<Omit<TargetState, 'at'>>
 async function planOf(job: Job, header: DiffHeader, state: TargetState, dry: boolean): Promise<ImportPlan> {
   const { options } = job;
   if (checkHeader(header, state, options) === 'skip') {
-    options.onNotice?.(`the end snapshot "${printable(header.toSnap ?? '')}" exists already in ${job.label}: the diff is skipped`);
+    options.onNotice?.(
+      `the end snapshot "${printable(header.toSnap ?? '')}" exists already in ${job.label}: the diff is skipped`,
+    );
     return planSkip(header, state);
   }
   const looks =
@@ -200,11 +214,14 @@ async function readThrough(job: Job, stream: DiffStream): Promise<Done> {
   return { ...done, more: await follows(job) };
 }
 
-async function apply(job: Job, stream: DiffStream, plan: ImportPlan): Promise<Done> {
-  const { target, reader, options } = job;
-  const undo = {
+/** `discard`: a failure leaves nothing to bring back, as the target is removed. */
+async function apply(job: Job, stream: DiffStream, plan: ImportPlan, discard: boolean): Promise<Done> {
+  const { target, label, reader, options } = job;
+  const undo: Undo = {
     target,
+    label,
     plan,
+    discard,
     window: new Window(limits.writes),
     touched: false,
     snapshotTried: false,
@@ -212,8 +229,6 @@ async function apply(job: Job, stream: DiffStream, plan: ImportPlan): Promise<Do
   };
   try {
     const clear = plan.clear ? await heldExtents(target, options) : null;
-    if (plan.toSnap !== null && !plan.createSnapshot)
-      options.onNotice?.(`the target has no snapshots: "${printable(plan.toSnap)}" is not created`);
     if (plan.rollback && plan.fromSnap !== null) await rollBack(job, plan.fromSnap);
     undo.touched = job.touched = true;
     if (plan.size !== plan.oldSize) await target.resize(plan.size);
@@ -254,7 +269,8 @@ async function rollBack(job: Job, snap: string): Promise<void> {
     job.touched = true;
     throw withState(
       error,
-      `the rollback to "${printable(snap)}" did not come to its end, and nothing of the diff is applied`,
+      `the rollback of ${job.label} to "${printable(snap)}" did not come to its end, and nothing of the diff is applied`,
+      'import again with --rollback',
     );
   }
 }

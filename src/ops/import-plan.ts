@@ -120,9 +120,13 @@ export function planImport(
     if (head.kind === 'equal') return { ...plain, undo: state.hasSnapshots ? 'rollback' : 'none' };
     if (!choices.rollback || !state.hasSnapshots) {
       const rollback = `--rollback puts it back to ${name(fromSnap)} first (what was written since is lost), `;
-      throw new RbdeltaError('diverged', `${state.label} is not at the start snapshot ${name(fromSnap)}: ${head.what}`, {
-        hint: `${state.hasSnapshots ? rollback : ''}--force applies the diff all the same`,
-      });
+      throw new RbdeltaError(
+        'diverged',
+        `${state.label} is not at the start snapshot ${name(fromSnap)}: ${head.what}`,
+        {
+          hint: `${state.hasSnapshots ? rollback : ''}--force applies the diff all the same`,
+        },
+      );
     }
     const oldSize = state.snapshots.get(fromSnap) ?? state.size;
     return { ...plain, oldSize, zeroFrom: oldSize, rollback: true, undo: 'rollback' };

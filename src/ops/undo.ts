@@ -11,7 +11,11 @@ export const defaultStallMs = 120_000;
 
 export interface Undo {
   target: WritableImage;
+  /** What messages call it. */
+  label: string;
   plan: ImportPlan;
+  /** The target is removed after a failure: it need not be brought back. */
+  discard: boolean;
   window: Window;
   /** The image was touched: without that there is nothing to undo. */
   touched: boolean;
@@ -22,8 +26,12 @@ export interface Undo {
 
 /** Undoes what was done of `plan`. Resolves to the error to throw: `error`, which also says how the image is now. */
 export async function undoImport(error: unknown, undo: Undo): Promise<unknown> {
-  const { plan, target, touched } = undo;
+  const { plan, target, label, touched } = undo;
   if (!touched) return error;
+  if (undo.discard) {
+    await attempt(() => undo.window.settled(), undo.stallMs);
+    return error;
+  }
   const snap = plan.fromSnap === null ? '' : `"${printable(plan.fromSnap)}"`;
   if (plan.undo === 'none' && undo.snapshotTried) return withSnapshotState(error, undo);
   if (plan.undo === 'none') {
@@ -31,12 +39,14 @@ export async function undoImport(error: unknown, undo: Undo): Promise<unknown> {
     return withState(
       error,
       plan.fromSnap === null
-        ? `the image holds a mixture of what it held and a part of the diff${settled ? ` (${settled})` : ''}`
-        : `the image holds ${snap} with a part of the diff applied${settled ? ` (${settled})` : ''}`,
+        ? `${label} holds a mixture of what it held and a part of the diff${settled ? ` (${settled})` : ''}`
+        : `${label} holds ${snap} with a part of the diff applied${settled ? ` (${settled})` : ''}`,
       plan.fromSnap === null
         ? 'import again with --overwrite'
         : target.hasSnapshots === false
-          ? 'restore the file, or import the same diff again with --force'
+          ? plan.asGiven
+            ? 'restore the file, or import the same diff again with --force'
+            : 'import all of it again with --overwrite'
           : `roll back to ${snap} (rbd snap rollback), or import again with --rollback`,
     );
   }
@@ -51,7 +61,7 @@ export async function undoImport(error: unknown, undo: Undo): Promise<unknown> {
     await target.flush();
   }, undo.stallMs);
   const state = plan.undo === 'rollback' ? `at its start snapshot ${snap}` : 'empty';
-  if (failed === null) return withState(error, `the image is ${state} again`);
+  if (failed === null) return withState(error, `${label} is ${state} again`);
   return withState(
     error,
     `bringing the image back failed too (${failed}): it holds a part of the diff`,

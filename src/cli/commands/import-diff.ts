@@ -5,7 +5,15 @@ import { printable } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
 import { openFileToWrite } from '../../image/file.ts';
 import type { Image, WritableImage } from '../../image/port.ts';
-import { type ImportedDiff, type ImportPlan, type ImportResult, importDiff } from '../../ops/import-diff.ts';
+import { formatSpec } from '../../image/spec.ts';
+import {
+  type ImportDiffOptions,
+  type ImportedDiff,
+  type ImportPlan,
+  type ImportResult,
+  importDiff,
+} from '../../ops/import-diff.ts';
+import { withState } from '../../ops/undo.ts';
 import { closing, withWritableImage } from '../cluster.ts';
 import type { Call, Command } from '../command.ts';
 import { type ImageOrFile, imageOrFileFrom, pathFrom } from '../names.ts';
@@ -38,13 +46,14 @@ export const command: Command = {
   notes:
     'Checked before the first write: the header, the size, the base snapshot, and that HEAD still equals it. ' +
     'A failure leaves the image as it was, unless --force or --overwrite. --dry-run prints what would be done. zstd is ' +
-    'recognised.',
+    'recognised. file:PATH has no snapshots: ' +
+    'none is made; an increment must follow its base in the same input, or needs --force, and cannot be undone.',
   async run(call) {
     const path = pathFrom(call.args, call.positionals);
     const target = imageOrFileFrom(call.args, call.positionals, { snap: 'none' });
     const openSource = sourceAt(call, path);
     const sparse = sparseBytes(call);
-    const result = await withTarget(call, target, async (image, openAtSnap) => {
+    const result = await withTarget(call, target, async (image, openAtSnap, told) => {
       return closing(new ByteReader(await openSource()), async (reader) => {
         const total = await lengthOf(path);
         const progress = call.progress('Importing image diff');
@@ -55,6 +64,7 @@ export const command: Command = {
           skipExisting: call.args.has('skip-existing'),
           dryRun: call.args.has('dry-run'),
           ...sparse,
+          ...told,
           signal: call.signal,
           onNotice: call.notice,
           onProgress: (bytes) => progress.update(bytes, total),
@@ -68,31 +78,39 @@ export const command: Command = {
   },
 };
 
-function withTarget<T>(
-  call: Call,
-  target: ImageOrFile,
-  use: (image: WritableImage, openAtSnap: (snap: string) => Promise<Image>) => Promise<T>,
-): Promise<T> {
-  if ('named' in target) {
-    return withWritableImage(call, target.named, (image, spec, cluster) =>
-      use(image, (snap) => cluster.open({ ...spec, snap })),
+type Use<T> = (
+  image: WritableImage,
+  openAtSnap: (snap: string) => Promise<Image>,
+  told: Pick<ImportDiffOptions, 'name' | 'isNew' | 'onApplied'>,
+) => Promise<T>;
+
+function withTarget<T>(call: Call, target: ImageOrFile, use: Use<T>): Promise<T> {
+  if ('file' in target) return withFile(target.file, use);
+  return withWritableImage(call, target.named, (image, spec, cluster) =>
+    use(image, (snap) => cluster.open({ ...spec, snap }), { name: formatSpec({ ...spec, snap: null }) }),
+  );
+}
+
+/** A file that was not there before stays only when a whole diff was applied to it. */
+async function withFile<T>(path: string, use: Use<T>): Promise<T> {
+  const noSnapshots = (snap: string): Promise<Image> =>
+    Promise.reject(new RbdeltaError('invalid', `'${path}' is a file and has no snapshot '${printable(snap)}'`));
+  const file = await openFileToWrite(path);
+  let applied = 0;
+  const told = { name: `file:${path}`, isNew: file.created, onApplied: () => void (applied += 1) };
+  const close = (): Promise<void> => (applied > 0 ? file.close() : file.discard());
+  let result: T;
+  try {
+    result = await use(file, noSnapshots, told);
+  } catch (error) {
+    const failed = await close().then(
+      () => null,
+      (reason: unknown) => `closing it failed too: ${reason instanceof Error ? reason.message : String(reason)}`,
     );
+    throw withState(error, failed);
   }
-  const noSnapshots = (snap: string): Promise<Image> => {
-    const message = `'${target.file}' is a file and has no snapshot '${printable(snap)}'`;
-    return Promise.reject(new RbdeltaError('invalid', message, { hint: 'only a full can be put on a file' }));
-  };
-  return openFileToWrite(target.file).then(async (file) => {
-    // A file that was not there before stays only when something was imported into it.
-    let keep = false;
-    try {
-      const result = await use(file, noSnapshots);
-      keep = !call.args.has('dry-run');
-      return result;
-    } finally {
-      await (keep ? file.close() : file.discard());
-    }
-  });
+  await close();
+  return result;
 }
 
 function summary({ diffs }: ImportResult, dry: boolean): string {
@@ -108,7 +126,8 @@ function summary({ diffs }: ImportResult, dry: boolean): string {
 function planLine({ plan }: ImportedDiff): string {
   const from = plan.fromSnap === null ? 'nothing' : `"${printable(plan.fromSnap)}"`;
   const to = plan.toSnap === null ? 'HEAD' : `"${printable(plan.toSnap)}"`;
-  const steps = (['skip', 'rollback', 'clear', 'protect'] as const).filter((step) => plan[step]);
+  const steps: string[] = (['skip', 'rollback', 'clear', 'protect'] as const).filter((step) => plan[step]);
+  if (!plan.skip && plan.toSnap !== null && !plan.createSnapshot) steps.push('no snapshot');
   const size = plan.skip ? plan.oldSize : plan.size;
   return `${[`${from} -> ${to}`, `size ${plan.oldSize} -> ${size}`, ...steps].join(', ')}\n`;
 }
