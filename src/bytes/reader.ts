@@ -1,7 +1,7 @@
 // Exact reads from a source whose chunks fall as they like: small ones as views, large ones straight into their place.
 
-import { RbdeltaError } from '../error.ts';
-import type { ByteSource } from './source.ts';
+import type { ErrorCode, RbdeltaError } from '../error.ts';
+import { type ByteSource, inputFailure } from './source.ts';
 import { counted } from './text.ts';
 
 /** What `exact` and `peek` give at most, in bytes. */
@@ -14,6 +14,8 @@ const bufferBytes = 2 * smallReadBytes;
  * that something in the message. One call at a time.
  */
 export class ByteReader {
+  /** What messages call the input. */
+  readonly name: string | undefined;
   readonly #source: ByteSource;
   readonly #buffer = Buffer.allocUnsafeSlow(bufferBytes);
   /** The bytes of the buffer that are filled and not yet consumed. */
@@ -22,8 +24,9 @@ export class ByteReader {
   #position = 0;
   #ended = false;
 
-  constructor(source: ByteSource) {
+  constructor(source: ByteSource, name: string | undefined = source.name) {
     this.#source = source;
+    this.name = name;
   }
 
   /** Bytes consumed so far. */
@@ -122,8 +125,13 @@ export class ByteReader {
     return count > 0;
   }
 
+  /** The failure for what was read from here: it says which input is wrong. */
+  failure(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}): RbdeltaError {
+    return inputFailure(this.name, code, message, options);
+  }
+
   #short(expected: number, found: number, what: string): RbdeltaError {
-    return new RbdeltaError(
+    return this.failure(
       'corrupt',
       `the stream ends at byte ${this.#position} inside ${what}: ${counted(expected, 'byte')} expected, ${found} found`,
       { hint: 'it was cut off: make it again, or fetch it again' },

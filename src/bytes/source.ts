@@ -3,10 +3,13 @@
 import { close, fstatSync, open, read } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { type ErrorCode, RbdeltaError } from '../error.ts';
 import { errnoOf, ioFailure, unlessAborted } from './errno.ts';
 import { pipeSource } from './pipe-source.ts';
 
 export interface ByteSource {
+  /** What messages call it, ready to be printed: `"a file"`, `standard input`. */
+  readonly name?: string | undefined;
   /**
    * Reads at least one byte into `into` (which is not empty) and resolves to how many; 0 means the end, for good. A
    * source to which it makes a difference goes on until it has `least`, or the end.
@@ -44,7 +47,7 @@ export async function fileSource(path: string, options: { signal?: AbortSignal }
 /** The bytes that an open descriptor gives from where it stands. */
 export function fdSource(fd: number, options: FdSourceOptions = {}): ByteSource {
   const { name = fd === 0 ? 'standard input' : `descriptor ${fd}`, signal } = options;
-  if (isPipe(fd)) return pipeSource(fd, { ...options, name });
+  if (isPipe(fd)) return { ...pipeSource(fd, { ...options, name }), name };
   let open = true;
   let ended = false;
   let reading = 0;
@@ -74,6 +77,7 @@ export function fdSource(fd: number, options: FdSourceOptions = {}): ByteSource 
   }
 
   return {
+    name,
     async read(into) {
       if (ended) return 0;
       const count = await unlessAborted(readPatiently(into), signal);
@@ -96,6 +100,14 @@ function isPipe(fd: number): boolean {
     return false; // the first read says what is wrong
   }
 }
+
+/** What is wrong with the bytes of a source, and which source that is: there may be many. */
+export const inputFailure = (
+  name: string | undefined,
+  code: ErrorCode,
+  message: string,
+  options: { hint?: string; cause?: unknown } = {},
+): RbdeltaError => new RbdeltaError(code, name === undefined ? message : `${name}: ${message}`, options);
 
 /** Chunks of any size, as from a generator or a Node stream. Closing ends the iterator. */
 export function chunkSource(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): ByteSource {

@@ -3,7 +3,7 @@
 import { availableParallelism } from 'node:os';
 import { RbdeltaError } from '../error.ts';
 import type { ByteSink } from './sink.ts';
-import { type ByteSource, chunkSource } from './source.ts';
+import { type ByteSource, chunkSource, inputFailure } from './source.ts';
 import { startThread, ThreadPool } from './thread.ts';
 import type { CompressedFrame, CompressTask } from './zstd-compress-worker.js';
 import type { DecompressResult, DecompressStep } from './zstd-decompress-worker.js';
@@ -120,6 +120,7 @@ export function beginsAsZstd(head: Buffer): boolean {
 function withHead(head: Uint8Array, source: ByteSource): ByteSource {
   let left = head;
   return {
+    name: source.name,
     async read(into, least) {
       if (left.length === 0) return source.read(into, least);
       const count = Math.min(left.length, into.length);
@@ -137,6 +138,7 @@ const outputBytes = 1 << 20;
 function decompressed(source: ByteSource): ByteSource {
   const chunks = chunkSource(decompress(source));
   return {
+    name: source.name,
     read: (into) => chunks.read(into),
     async close() {
       await chunks.close();
@@ -167,13 +169,13 @@ async function* decompress(source: ByteSource): AsyncGenerator<Uint8Array> {
       const read = await nextInput;
       if (read.end > 0) nextInput = quiet(readInto(input.buffer));
       else if (betweenFrames) return null;
-      else throw damaged(`the zstd stream ends at byte ${position} inside a frame`);
+      else throw damaged(source, `the zstd stream ends at byte ${position} inside a frame`);
       input = read;
     }
     const { buffer, start, end } = input;
     const task = { input: buffer, output: into, start, end, windowLog: limits.windowLog };
     const result = await thread.run(task, [buffer, into]);
-    if (result.failure !== null) throw decompressionFailure(result.failure, position + result.consumed);
+    if (result.failure !== null) throw decompressionFailure(source, result.failure, position + result.consumed);
     position += result.consumed;
     input = { buffer: result.input, start: start + result.consumed, end };
     needsInput = result.produced < result.output.byteLength;
@@ -195,23 +197,23 @@ async function* decompress(source: ByteSource): AsyncGenerator<Uint8Array> {
   }
 }
 
-const damaged = (message: string): RbdeltaError =>
-  new RbdeltaError('corrupt', message, {
+const damaged = ({ name }: ByteSource, message: string): RbdeltaError =>
+  inputFailure(name, 'corrupt', message, {
     hint: 'it was cut off or damaged: `zstd -t` says the same of it; fetch it again',
   });
 
 /** `failure` is the name that libzstd gives to its error. */
-function decompressionFailure(failure: string, position: number): RbdeltaError {
+function decompressionFailure(source: ByteSource, failure: string, position: number): RbdeltaError {
   const where = `the zstd stream near byte ${position}`;
   if (failure.includes('too much memory')) {
     const hint = 'decompress it outside: zstd -d --long=31';
-    return new RbdeltaError('tooLarge', `${where} has a frame with a window of more than 128 MiB`, { hint });
+    return inputFailure(source.name, 'tooLarge', `${where} has a frame with a window of more than 128 MiB`, { hint });
   }
   if (failure.startsWith('Dictionary')) {
     const hint = 'decompress it outside: zstd -d -D DICTIONARY';
-    return new RbdeltaError('unsupported', `${where} has a frame that needs a dictionary`, { hint });
+    return inputFailure(source.name, 'unsupported', `${where} has a frame that needs a dictionary`, { hint });
   }
-  return damaged(`${where} is damaged: ${failure}`);
+  return damaged(source, `${where} is damaged: ${failure}`);
 }
 
 /** A rejection is looked at later: until then it is not an unhandled one. */

@@ -2,7 +2,7 @@
 
 import type { ByteReader } from '../bytes/reader.ts';
 import { counted, nameFromBytes } from '../bytes/text.ts';
-import { RbdeltaError } from '../error.ts';
+import type { RbdeltaError } from '../error.ts';
 import {
   banners,
   type DiffHeader,
@@ -68,10 +68,10 @@ const peekBanner = async (reader: ByteReader): Promise<DiffVersion> => {
     const banner = banners[version];
     if (found.equals(banner)) return version;
     if (banner.subarray(0, found.length).equals(found)) {
-      throw new RbdeltaError('corrupt', `the rbd diff ends at byte ${start + found.length} inside the banner`);
+      throw reader.failure('corrupt', `the rbd diff ends at byte ${start + found.length} inside the banner`);
     }
   }
-  throw notADiff(await reader.peek(32), start);
+  throw notADiff(reader, await reader.peek(32), start);
 };
 
 /** The header, and the first tag that is not part of it. */
@@ -84,7 +84,7 @@ const readHeader = async (reader: ByteReader, version: DiffVersion): Promise<{ h
       case tags.fromSnap:
         header.fromSnap = await readName(reader, version, 'start snapshot');
         if (header.fromSnap === '') {
-          throw new RbdeltaError('invalid', `the start snapshot at byte ${at} of the rbd diff has an empty name`);
+          throw reader.failure('invalid', `the start snapshot at byte ${at} of the rbd diff has an empty name`);
         }
         break;
       case tags.toSnap:
@@ -96,7 +96,7 @@ const readHeader = async (reader: ByteReader, version: DiffVersion): Promise<{ h
         if (version === 2) await reader.exact(8, 'the length of the protection record');
         const value = (await reader.exact(1, 'the protection record'))[0];
         if (value !== 0 && value !== 1) {
-          throw new RbdeltaError(
+          throw reader.failure(
             'corrupt',
             `the protection record at byte ${at} of the rbd diff is ${value}, neither 0 nor 1`,
           );
@@ -108,7 +108,7 @@ const readHeader = async (reader: ByteReader, version: DiffVersion): Promise<{ h
         if (version === 2) await expectLength(reader, 8, 'image size');
         header.size = u64At(await reader.exact(8, 'the image size'), 0);
         if (header.size > Number.MAX_SAFE_INTEGER) {
-          throw new RbdeltaError('corrupt', `the image size at byte ${at} of the rbd diff is past 2^53 - 1`);
+          throw reader.failure('corrupt', `the image size at byte ${at} of the rbd diff is past 2^53 - 1`);
         }
         break;
       case tags.write:
@@ -145,11 +145,11 @@ async function* readRecords(
     const offset = u64At(fixed, fieldsAt);
     const length = u64At(fixed, fieldsAt + 8);
     // first, so that what is compared next is exact
-    if (offset + length > last) throw past(kind, fixed.subarray(fieldsAt), at, size);
-    if (version === 2) checkLength(fixed, kind === 'write' ? 16 + length : 16, `${kind} record`, at);
+    if (offset + length > last) throw past(reader, kind, fixed.subarray(fieldsAt), at, size);
+    if (version === 2) checkLength(reader, fixed, kind === 'write' ? 16 + length : 16, `${kind} record`, at);
     if (length > 0) {
       if (order === 'ascending' && offset < reached) {
-        throw new RbdeltaError(
+        throw reader.failure(
           'corrupt',
           `the ${kind} record ${offset}~${length} at byte ${at} of the rbd diff begins before ${reached}, where the one before ends`,
           { hint: 'old versions of Ceph wrote striped images unsorted; an import accepts that, nothing else does' },
@@ -185,8 +185,8 @@ const smallBytes = 16 << 10;
 
 const dataOf = (offset: number, length: number): string => `the data of the write record ${offset}~${length}`;
 
-const past = (kind: string, fields: Buffer, at: number, size: number | null): RbdeltaError =>
-  new RbdeltaError(
+const past = (reader: ByteReader, kind: string, fields: Buffer, at: number, size: number | null): RbdeltaError =>
+  reader.failure(
     'corrupt',
     `the ${kind} record ${fields.readBigUInt64LE(0)}~${fields.readBigUInt64LE(8)} at byte ${at} of the rbd diff ends past ` +
       (size === null ? '2^53 - 1' : `the image size that it gives, ${size}`),
@@ -202,25 +202,25 @@ const readName = async (reader: ByteReader, version: DiffVersion, what: string):
   const outer = version === 2 ? Buffer.from(await reader.exact(8, `the length of the ${what} record`)) : null;
   const length = (await reader.exact(4, `the length of the ${what}'s name`)).readUInt32LE(0);
   if (length > limits.snapNameBytes) {
-    throw new RbdeltaError(
+    throw reader.failure(
       'invalid',
       `the ${what} at byte ${at} of the rbd diff has a name of ${length} bytes; ${limits.snapNameBytes} is the most`,
     );
   }
-  if (outer !== null) checkLength(outer, 4 + length, what, at);
+  if (outer !== null) checkLength(reader, outer, 4 + length, what, at);
   return nameFromBytes(await reader.exact(length, `the name of the ${what}`));
 };
 
 const expectLength = async (reader: ByteReader, expected: number, what: string): Promise<void> => {
   const at = reader.position - 1;
-  checkLength(await reader.exact(8, `the length of the ${what} record`), expected, what, at);
+  checkLength(reader, await reader.exact(8, `the length of the ${what} record`), expected, what, at);
 };
 
 /** `bytes` begin with the length. rbd ignores that of a tag that it knows; a wrong one can only be damage, or a layout that nobody knows yet. */
-const checkLength = (bytes: Buffer, expected: number, what: string, at: number): void => {
+const checkLength = (reader: ByteReader, bytes: Buffer, expected: number, what: string, at: number): void => {
   if (u64At(bytes, 0) === expected) return;
   const said = counted(bytes.readBigUInt64LE(0), 'byte');
-  throw new RbdeltaError(
+  throw reader.failure(
     'corrupt',
     `the ${what} at byte ${at} of the rbd diff v2 says ${said}, its fields take ${expected}`,
   );
@@ -230,14 +230,14 @@ const checkLength = (bytes: Buffer, expected: number, what: string, at: number):
 const skipUnknown = async (reader: ByteReader, version: DiffVersion, tag: number, at: number): Promise<void> => {
   const shown = tag > 0x20 && tag < 0x7f ? `${tag} ('${String.fromCharCode(tag)}')` : `${tag}`;
   if (version === 1) {
-    throw new RbdeltaError('corrupt', `unknown tag byte ${shown} at byte ${at} of the rbd diff v1`, {
+    throw reader.failure('corrupt', `unknown tag byte ${shown} at byte ${at} of the rbd diff v1`, {
       hint: 'the stream is damaged, or of a version that this one does not know; rbd would skip the byte and misread what follows',
     });
   }
   const field = await reader.exact(8, `the length of the record with the unknown tag byte ${shown}`);
   const length = field.readBigUInt64LE(0);
   if (length > limits.unknownRecordBytes) {
-    throw new RbdeltaError(
+    throw reader.failure(
       'corrupt',
       `the record with the unknown tag byte ${shown} at byte ${at} of the rbd diff v2 says ${length} bytes; ` +
         `at most ${limits.unknownRecordBytes} are skipped`,
@@ -258,5 +258,5 @@ const refuseOrSkip = async (reader: ByteReader, version: DiffVersion, tag: numbe
   const at = reader.position - 1;
   const what = metadata.get(tag);
   if (what === undefined) return skipUnknown(reader, version, tag, at);
-  throw new RbdeltaError('corrupt', `the ${what} at byte ${at} of the rbd diff comes after the first data record`);
+  throw reader.failure('corrupt', `the ${what} at byte ${at} of the rbd diff comes after the first data record`);
 };

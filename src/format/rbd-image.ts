@@ -76,7 +76,7 @@ export const readImageHeader = async (reader: ByteReader): Promise<ImageHeader> 
       case tags.metadata: {
         metadataBytes += length;
         if (length > limits.metadataBytes || metadataBytes > limits.metadataTotalBytes) {
-          throw new RbdeltaError(
+          throw reader.failure(
             'tooLarge',
             `the image metadata at byte ${at} of the image export takes ${counted(length, 'byte')} (${metadataBytes} in all); ` +
               `at most ${limits.metadataBytes} (${limits.metadataTotalBytes} in all) are read`,
@@ -89,6 +89,7 @@ export const readImageHeader = async (reader: ByteReader): Promise<ImageHeader> 
       default:
         if (length > limits.unknownRecordBytes) {
           throw damaged(
+            reader,
             at,
             `the record with the unknown tag byte ${tag} says ${length} bytes; at most ${limits.unknownRecordBytes} are skipped`,
           );
@@ -99,7 +100,7 @@ export const readImageHeader = async (reader: ByteReader): Promise<ImageHeader> 
   await expectBanner(reader, diffsBanner, false);
   const at = reader.position;
   const count = (await reader.exact(8, 'the number of diffs of the image export')).readBigUInt64LE(0);
-  if (count < 1 || count > Number.MAX_SAFE_INTEGER) throw damaged(at, `it says that ${count} diffs follow`);
+  if (count < 1 || count > Number.MAX_SAFE_INTEGER) throw damaged(reader, at, `it says that ${count} diffs follow`);
   header.diffCount = Number(count);
   return header;
 };
@@ -123,16 +124,16 @@ const expectBanner = async (reader: ByteReader, banner: Buffer, first: boolean):
   const start = found.subarray(0, banner.length);
   if (start.equals(banner)) return reader.skip(banner.length, 'the banner');
   if (banner.subarray(0, start.length).equals(start)) {
-    throw new RbdeltaError('corrupt', `the image export ends at byte ${at + start.length} inside a banner`);
+    throw reader.failure('corrupt', `the image export ends at byte ${at + start.length} inside a banner`);
   }
-  if (!first) throw damaged(at, `'${banner.toString().trimEnd()}' is expected there`);
-  throw notADiff(found, at, 'an image export (rbd export --export-format 2)');
+  if (!first) throw damaged(reader, at, `'${banner.toString().trimEnd()}' is expected there`);
+  throw notADiff(reader, found, at, 'an image export (rbd export --export-format 2)');
 };
 
 const readNumber = async (reader: ByteReader, length: bigint, what: string, at: number): Promise<number> => {
-  if (length !== 8n) throw damaged(at, `the ${what} says ${counted(length, 'byte')}, it takes 8`);
+  if (length !== 8n) throw damaged(reader, at, `the ${what} says ${counted(length, 'byte')}, it takes 8`);
   const value = u64At(await reader.exact(8, `the ${what} of the image export`), 0);
-  if (value > Number.MAX_SAFE_INTEGER) throw damaged(at, `the ${what} is past 2^53 - 1`);
+  if (value > Number.MAX_SAFE_INTEGER) throw damaged(reader, at, `the ${what} is past 2^53 - 1`);
   return value;
 };
 
@@ -141,13 +142,17 @@ const readPair = async (reader: ByteReader, length: number, at: number): Promise
   await reader.fill(pair, 'the image metadata of the image export');
   const keyBytes = length < 8 ? length : pair.readUInt32LE(0);
   if (keyBytes + 8 > length || pair.readUInt32LE(4 + keyBytes) !== length - 8 - keyBytes) {
-    throw damaged(at, `the lengths of an image metadata key and value do not add up to ${counted(length, 'byte')}`);
+    throw damaged(
+      reader,
+      at,
+      `the lengths of an image metadata key and value do not add up to ${counted(length, 'byte')}`,
+    );
   }
   return [nameFromBytes(pair.subarray(4, 4 + keyBytes)), nameFromBytes(pair.subarray(8 + keyBytes))];
 };
 
-const damaged = (at: number, how: string): RbdeltaError =>
-  new RbdeltaError('corrupt', `the image export is damaged at byte ${at}: ${how}`);
+const damaged = (reader: ByteReader, at: number, how: string): RbdeltaError =>
+  reader.failure('corrupt', `the image export is damaged at byte ${at}: ${how}`);
 
 const u64 = (value: number): Buffer => {
   const bytes = Buffer.alloc(8);

@@ -1,6 +1,7 @@
 // Says what an input is that should have been something else: people mix up their files at night.
 
-import { RbdeltaError } from '../error.ts';
+import type { ByteReader } from '../bytes/reader.ts';
+import type { RbdeltaError } from '../error.ts';
 
 /** First bytes of formats that end up where a diff or an image export was meant, with what to do about it. */
 const known: { magic: Buffer; what: string; hint: string }[] = [
@@ -31,11 +32,16 @@ const known: { magic: Buffer; what: string; hint: string }[] = [
  * The error for what is not `wanted`: its first bytes (32 are enough) are `start`, and they are `at` bytes into the
  * input. At its beginning (0) the input is of another kind, `invalid`; further on it is one that is damaged, `corrupt`.
  */
-export const notADiff = (start: Uint8Array, at: number, wanted = 'an rbd diff stream'): RbdeltaError => {
+export const notADiff = (
+  reader: ByteReader,
+  start: Uint8Array,
+  at: number,
+  wanted = 'an rbd diff stream',
+): RbdeltaError => {
   const bytes = Buffer.from(start);
   const match = known.find(({ magic }) => bytes.subarray(0, magic.length).equals(magic));
   const where = at === 0 ? `the input is not ${wanted}` : `what follows at byte ${at} is not ${wanted}`;
-  return new RbdeltaError(
+  return reader.failure(
     at === 0 ? 'invalid' : 'corrupt',
     `${where}: ${describe(bytes, match?.what)}`,
     match === undefined ? {} : { hint: match.hint },

@@ -2,7 +2,7 @@
 
 import { interruption, unlessAborted } from '../bytes/errno.ts';
 import type { ByteReader } from '../bytes/reader.ts';
-import type { ByteSource } from '../bytes/source.ts';
+import { type ByteSource, inputFailure } from '../bytes/source.ts';
 import { printable } from '../bytes/text.ts';
 import { geometryOf, periodBytes } from '../diff/striping.ts';
 import { RbdeltaError } from '../error.ts';
@@ -63,7 +63,7 @@ export async function importRaw(
         }
         const offset = end;
         end += data.length;
-        if (size !== null && end > size) throw changed(`the source has more than the ${size} bytes it had`);
+        if (size !== null && end > size) throw changed(source, `the source has more than the ${size} bytes it had`);
         if (size === null && end > created) {
           await job.window.settled();
           while (created < end) created *= 2;
@@ -75,7 +75,7 @@ export async function importRaw(
     }
     const most = size ?? Number.MAX_SAFE_INTEGER;
     const { writtenBytes } = await applyRecords({ ...job, records: records(), size: most, zeroFrom: 0 });
-    if (size !== null && end < size) throw changed(`the source ends at byte ${end}, it had ${size}`);
+    if (size !== null && end < size) throw changed(source, `the source ends at byte ${end}, it had ${size}`);
     if (end !== created) await target.resize(end);
     await target.flush();
     return { size: end, snapshots: [], writtenBytes };
@@ -98,7 +98,7 @@ export async function importImage(
   const open = async (fromSnap: string | null, isLast: boolean): Promise<Opened> => {
     const allocate = (bytes: number) => buffers.allocate(bytes);
     const stream = await unlessAborted(openDiff(reader, { order: 'any', allocate }), signal);
-    return checkEmbedded(stream, fromSnap, isLast);
+    return checkEmbedded(reader, stream, fromSnap, isLast);
   };
   const first = await open(null, header.diffCount === 1);
   const create = creation(header, options.create ?? {}, first.size);
@@ -116,7 +116,10 @@ export async function importImage(
       result.writtenBytes += applied.writtenBytes;
       const isLast = number === header.diffCount;
       if (isLast && !(await unlessAborted(reader.atEnd(), signal)))
-        throw new RbdeltaError('corrupt', `the image export has ${header.diffCount} diffs, yet more bytes follow`);
+        throw reader.failure(
+          'corrupt',
+          `more follows at byte ${reader.position} of the image export, behind the last of its diffs`,
+        );
       await target.flush();
       if (signal?.aborted) throw interruption(signal);
       const { toSnap } = stream.header;
@@ -185,24 +188,29 @@ interface Opened {
 }
 
 /** The diffs of a file are one chain from nothing to the head: anything else would make a different image. */
-function checkEmbedded(stream: DiffStream | null, fromSnap: string | null, isLast: boolean): Opened {
-  if (stream === null) throw new RbdeltaError('corrupt', 'the image export ends where a diff should follow');
+function checkEmbedded(
+  reader: ByteReader,
+  stream: DiffStream | null,
+  fromSnap: string | null,
+  isLast: boolean,
+): Opened {
+  if (stream === null) throw reader.failure('corrupt', 'the image export ends where a diff should follow');
   const { header } = stream;
   const shown = (snap: string | null): string => (snap === null ? 'nothing' : `"${printable(snap)}"`);
   if (header.fromSnap !== fromSnap)
-    throw new RbdeltaError(
+    throw reader.failure(
       'corrupt',
       `a diff of the image export starts from ${shown(header.fromSnap)}, ${shown(fromSnap)} was expected`,
     );
   if ((header.toSnap === null) !== isLast)
-    throw new RbdeltaError(
+    throw reader.failure(
       'corrupt',
       isLast
         ? `the last diff of the image export ends at ${shown(header.toSnap)}, not at the head`
         : 'a diff of the image export that is not the last ends at no snapshot',
     );
   if (header.size === null)
-    throw new RbdeltaError('corrupt', 'a diff of the image export does not say how large the image is');
+    throw reader.failure('corrupt', 'a diff of the image export does not say how large the image is');
   return { stream, size: header.size };
 }
 
@@ -242,8 +250,8 @@ function creation(header: ImageHeader, asked: Omit<CreateOptions, 'size'>, size:
   return options;
 }
 
-const changed = (what: string): RbdeltaError =>
-  new RbdeltaError('io', what, { hint: 'it was changed while it was read: read from a snapshot of it' });
+const changed = ({ name }: ByteSource, what: string): RbdeltaError =>
+  inputFailure(name, 'io', what, { hint: 'it was changed while it was read: read from a snapshot of it' });
 
 /** How many bytes were read: fewer than fit only at the end. */
 async function readFull(source: ByteSource, into: Uint8Array): Promise<number> {

@@ -2,6 +2,7 @@
 
 import { interruption } from '../bytes/errno.ts';
 import type { ByteReader } from '../bytes/reader.ts';
+import { counted } from '../bytes/text.ts';
 import { zeroRuns } from '../bytes/zero.ts';
 import { RbdeltaError } from '../error.ts';
 import { type DiffHeader, diffFollows, type DiffStream, type DiffVersion, openDiff } from '../format/rbd-diff.ts';
@@ -50,7 +51,7 @@ export interface InspectOptions {
 export async function inspectStream(reader: ByteReader, options: InspectOptions = {}): Promise<StreamReport> {
   const report: StreamReport = { image: null, diffs: [], streamBytes: 0, failure: null };
   try {
-    if (await reader.atEnd()) throw new RbdeltaError('corrupt', 'the input is empty');
+    if (await reader.atEnd()) throw reader.failure('corrupt', 'the input is empty');
     if (isImageExport(await reader.peek(32))) report.image = await readImageHeader(reader);
     while (report.image === null || report.diffs.length < report.image.diffCount) {
       if (report.image === null && report.diffs.length > 0 && !(await diffFollows(reader))) break;
@@ -76,10 +77,10 @@ const aboutTheStream: readonly string[] = ['corrupt', 'invalid', 'tooLarge'];
 async function expectEnd(reader: ByteReader, { image, diffs }: StreamReport): Promise<void> {
   const expected = image?.diffCount ?? 0;
   if (diffs.length < expected) {
-    throw new RbdeltaError('corrupt', `the image export ends after ${diffs.length} of its ${expected} diffs`);
+    throw reader.failure('corrupt', `the image export ends after ${diffs.length} of its ${counted(expected, 'diff')}`);
   }
   if (!(await reader.atEnd())) {
-    throw new RbdeltaError('corrupt', `more bytes follow the image export at byte ${reader.position}`);
+    throw reader.failure('corrupt', `more bytes follow the image export at byte ${reader.position}`);
   }
 }
 
@@ -120,7 +121,7 @@ async function readRecords(
     } catch (error) {
       if (!(error instanceof RbdeltaError)) throw error;
       const hint = 'import-diff --force applies such records in their order, as rbd does';
-      overlap = new RbdeltaError(error.code, error.message, { cause: error, hint });
+      overlap = reader.failure(error.code, error.message, { cause: error, hint });
     }
   };
   const begin = (offset: number, length: number): void => {

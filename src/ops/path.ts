@@ -52,6 +52,7 @@ export const mayBeZstd = (path: string, raw: boolean): boolean => !raw || path.e
 function watchingHead(source: ByteSource, onZstd: () => void): ByteSource {
   let head = Buffer.alloc(0);
   return {
+    name: source.name,
     async read(into, least) {
       const count = await source.read(into, least);
       if (head.length < 4) {

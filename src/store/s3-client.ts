@@ -67,8 +67,10 @@ export function parseS3Url(url: string): S3Location {
 }
 
 /** How messages name an object. */
-export const nameOf = ({ bucket, key }: S3Location, { endpoint }: S3Connection): string =>
-  `s3://${printable(bucket)}/${printable(key)} at ${endpoint}`;
+export const urlOf = ({ bucket, key }: S3Location): string => `s3://${printable(bucket)}/${printable(key)}`;
+
+/** The same, of a request: where it went matters then. */
+export const nameOf = (location: S3Location, { endpoint }: S3Connection): string => `${urlOf(location)} at ${endpoint}`;
 
 /**
  * The failure of a request as a failure of rbdelta. `task` says what could not be done, `nameOf` included. What did not

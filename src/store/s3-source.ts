@@ -14,6 +14,7 @@ import {
   type S3Location,
   type S3Options,
   statusOf,
+  urlOf,
 } from './s3-client.ts';
 
 export interface S3SourceOptions extends S3Options, S3Location {
@@ -57,6 +58,7 @@ export async function s3Source(options: S3SourceOptions): Promise<ByteSource> {
 
   const source = chunkSource(chunks());
   return {
+    name: urlOf(options),
     async read(into) {
       try {
         return await source.read(into);

@@ -86,6 +86,64 @@ test('each failure has its status, one sentence, and changes nothing', async () 
   expect((await run('inspect x')).status).toBe(2); // nothing was left under the name of an output
 });
 
+test('what is wrong with an input says which one, once', async () => {
+  const { run, ok, path } = await makeWorld();
+  await writeFile(path('raw'), noise(1, 65536));
+  await ok('import raw volumes/vm');
+  for (const snap of ['a', 'b', 'c']) await ok(`snap create volumes/vm@${snap}`);
+  await ok('export-diff volumes/vm@a full');
+  await ok('export-diff --compress zstd volumes/vm@a full.zst');
+  await ok('export-diff volumes/vm@b --from-snap a ab');
+  await ok('export-diff volumes/vm@c --from-snap b bc');
+  await ok('export --export-format 2 volumes/vm image');
+  await ok('create backups/vm --size 64K');
+  for (const file of ['full', 'full.zst', 'ab', 'bc', 'image']) {
+    const bytes = await readFile(path(file));
+    // a snapshot may have the name of a file
+    await writeFile(path(`${file}-cut`), bytes.subarray(0, bytes.length - 3));
+  }
+  await writeFile(path('a'), Buffer.concat([await readFile(path('full')), Buffer.from('rubbish')]));
+
+  const cases: [status: number, name: string, line: string][] = [
+    [74, '"full-cut"', 'import-diff full-cut backups/vm'],
+    [74, '"full.zst-cut"', 'import-diff full.zst-cut backups/vm'],
+    [74, '"a"', 'import-diff a backups/vm'],
+    [22, '"raw"', 'import-diff raw backups/vm'],
+    [74, '"full-cut"', 'inspect full-cut'],
+    [74, '"full.zst-cut"', 'inspect full.zst-cut'],
+    [22, '"raw"', 'inspect raw'],
+    [74, '"bc-cut"', 'merge-diff full ab bc-cut x'],
+    [74, '"ab-cut"', 'merge-diff full.zst ab-cut bc x'],
+    [74, '"full.zst-cut"', 'merge-diff full.zst-cut ab bc x'],
+    [22, '"raw"', 'merge-diff full raw bc x'],
+    [74, '"image-cut"', 'import --export-format 2 image-cut backups/new'],
+    [22, '"raw"', 'import --export-format 2 raw backups/new'],
+    [2, 'cannot open "nosuch"', 'merge-diff full nosuch x'],
+    [21, 'cannot read "."', 'merge-diff full . x'],
+  ];
+  for (const [status, name, line] of cases) {
+    const result = await run(line);
+    expect({ line, status: result.status, stderr: result.stderr }).toEqual({
+      line,
+      status,
+      stderr: expect.stringMatching(new RegExp(`^rbdelta: ${name.replaceAll('.', '\\.')}: `, 'u')),
+    });
+    const [sentence] = result.stderr.split('\n');
+    expect(sentence?.split(name).length).toBe(2);
+  }
+  const piped = await run('merge-diff full - x', { stdin: await readFile(path('ab-cut')) });
+  expect(piped).toMatchObject({
+    status: 74,
+    stderr: expect.stringMatching(/^rbdelta: standard input: the stream ends/u),
+  });
+  await writeFile(path('cut.zst'), await readFile(path('full.zst-cut')));
+  const unpacked = await run('import cut.zst backups/new');
+  expect(unpacked).toMatchObject({
+    status: 74,
+    stderr: expect.stringContaining('\nrbdelta: "cut.zst": the zstd stream ends'),
+  });
+});
+
 test('only the words of a command are quoted as unknown', async () => {
   const { run } = await makeWorld({ pools: [] });
   expect((await run('clone b/y3@s1')).stderr).toContain("unknown command 'clone'\n");
