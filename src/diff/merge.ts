@@ -22,8 +22,9 @@ export const mergeDiffs = (
   if (first === undefined || last === undefined) throw new RbdeltaError('invalid', 'there is no diff to merge');
   const sizes: number[] = [];
   for (const [i, { header }] of streams.entries()) {
-    const isPart = i > 0 && continues(streams[i - 1]?.header, header);
-    if (i > 0 && !isPart) checkLink(streams, names, i);
+    const before = streams[i - 1]?.header;
+    if (before !== undefined && !followsOn(before, header)) refuseLink(streams, names, i);
+    const isPart = before !== undefined && continues(before, header);
     sizes.push(isPart ? (sizes[i - 1] ?? 0) : sizeOf(header.size, names[i]));
   }
   const header = { ...last.header, fromSnap: first.header.fromSnap, size: sizes.at(-1) ?? null };
@@ -38,14 +39,18 @@ const sizeOf = (size: number | null, name: string | undefined): number => {
 };
 
 /** Whether `next` is the next part of the same diff: one of a range, which tells neither its start nor the size. */
-const continues = (before: DiffHeader | undefined, next: DiffHeader): boolean =>
-  before?.toSnap === null && next.fromSnap === null && next.size === null;
+const continues = (before: DiffHeader, next: DiffHeader): boolean =>
+  before.toSnap === null && next.fromSnap === null && next.size === null;
 
-const checkLink = (streams: readonly DiffStream[], names: readonly string[], i: number): void => {
+/** Whether `next` starts where `before` ends, or is the next part of it. */
+export const followsOn = (before: DiffHeader, next: DiffHeader): boolean =>
   // rbd takes an empty name for none
+  Boolean(before.toSnap && before.toSnap === next.fromSnap) || continues(before, next);
+
+/** Throws what is wrong with the names where one stream does not follow on the one before it. */
+const refuseLink = (streams: readonly DiffStream[], names: readonly string[], i: number): never => {
   const end = streams[i - 1]?.header.toSnap || null;
   const start = streams[i]?.header.fromSnap || null;
-  if (end !== null && end === start) return;
   const ends = end === null ? 'ends at the head, at no snapshot' : `ends at snapshot "${printable(end)}"`;
   const starts = start === null ? 'starts from nothing' : `starts at snapshot "${printable(start)}"`;
   throw new RbdeltaError('invalid', `${names[i - 1]} ${ends}, but ${names[i]} ${starts}`, {

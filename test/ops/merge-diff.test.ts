@@ -133,6 +133,47 @@ describe('merge-diff', () => {
     expect(goesOn).toMatchObject({ error: { code: 'invalid' }, aborted: 1, finished: 0 });
   });
 
+  test('says which input is damaged, once', async () => {
+    const image = history('AB', ' X', 'Y ');
+    const streams = [
+      await diffOf(image, null, 's0'),
+      await diffOf(image, 's0', 's1'),
+      await diffOf(image, 's1', 's2'),
+    ] as const;
+    const merge = (...inputs: Buffer[]) => mergeDiff(inputsOf(...inputs).inputs, async () => memorySink());
+    const cut = merge(streams[0], streams[1].subarray(0, 100), streams[2]);
+    await expect(cut).rejects.toMatchObject({
+      message: expect.stringMatching(/^"1\.diff": the stream ends at byte 100 /),
+    });
+    const none = merge(streams[0], streams[1], Buffer.alloc(5000));
+    await expect(none).rejects.toMatchObject({
+      code: 'invalid',
+      message: '"2.diff": the input is not an rbd diff stream: it starts with zeros, as a raw image may',
+    });
+    await expect(merge(streams[0], Buffer.alloc(0))).rejects.toMatchObject({
+      message: '"1.diff": it is empty, and should be an rbd diff',
+    });
+  });
+
+  test('an input of several diffs is said to be one, not to end at the wrong snapshot', async () => {
+    const image = history('AB', ' X', 'Y ', ' Z');
+    const full = await diffOf(image, null, 's0');
+    const chain = Buffer.concat([full, await diffOf(image, 's0', 's1'), await diffOf(image, 's1', 's2')]);
+    const last = await diffOf(image, 's2', 's3');
+    const goesOn = {
+      code: 'invalid',
+      message: `"0.diff": another diff follows at byte ${full.length}: a merge takes one diff of each input`,
+      hint: expect.stringContaining('import-diff'),
+    };
+    await expect(mergeDiff(inputsOf(chain, last).inputs, async () => memorySink())).rejects.toMatchObject(goesOn);
+    await expect(mergeDiff(inputsOf(chain).inputs, async () => memorySink())).rejects.toMatchObject(goesOn);
+    const rubbish = Buffer.concat([full, Buffer.from('rubbish')]);
+    await expect(mergeDiff(inputsOf(rubbish).inputs, async () => memorySink())).rejects.toMatchObject({
+      code: 'corrupt',
+      message: expect.stringContaining(`"0.diff": what follows at byte ${full.length} is not an rbd diff stream`),
+    });
+  });
+
   test('a stream of an old exporter of striped images is refused, with what to do', async () => {
     const record = (offset: number) => {
       const bytes = Buffer.alloc(17, 'z');
