@@ -33,7 +33,10 @@ export async function undoImport(error: unknown, undo: Undo): Promise<unknown> {
     return error;
   }
   const snap = plan.fromSnap === null ? '' : `"${printable(plan.fromSnap)}"`;
-  if (plan.undo === 'none' && undo.snapshotTried) return withSnapshotState(error, undo);
+  if (plan.undo === 'none' && undo.snapshotTried) {
+    const { state, hint } = await snapshotState(error, undo);
+    return withState(error, `all of the diff is applied to ${label}${state}`, hint);
+  }
   if (plan.undo === 'none') {
     const settled = await attempt(() => undo.window.settled(), undo.stallMs);
     return withState(
@@ -50,24 +53,64 @@ export async function undoImport(error: unknown, undo: Undo): Promise<unknown> {
           : `roll back to ${snap} (rbd snap rollback), or import again with --rollback`,
     );
   }
+  let step: Step = 'writes';
+  let givenUp = false;
+  // What was given up may still be answered: nothing more is changed then, or the sentence would not stay true.
+  const enter = (next: Step): void => {
+    if (givenUp) throw new Error('given up');
+    step = next;
+  };
   const failed = await attempt(async (progress) => {
     await undo.window.settled();
-    if (undo.snapshotTried) await removeOwnSnapshot(undo, error, progress);
+    if (undo.snapshotTried) {
+      enter('snapshot');
+      await removeOwnSnapshot(undo, error, progress);
+    }
+    enter('data');
     if (plan.undo === 'rollback' && plan.fromSnap !== null) await target.rollback(plan.fromSnap, progress);
     else {
       await target.resize(0, progress);
+      enter('size');
       await target.resize(plan.oldSize, progress);
     }
+    enter('flush');
     await target.flush();
   }, undo.stallMs);
-  const state = plan.undo === 'rollback' ? `at its start snapshot ${snap}` : 'empty';
-  if (failed === null) return withState(error, `${label} is ${state} again`);
-  return withState(
-    error,
-    `bringing the image back failed too (${failed}): it holds a part of the diff`,
-    plan.undo === 'rollback' ? 'import again with --rollback' : 'import again with --overwrite',
-  );
+  givenUp = true;
+  const back = plan.undo === 'rollback' ? `at its start snapshot ${snap} again` : 'empty again';
+  if (failed === null) return withState(error, `${label} is ${back}`);
+  const { state, hint } = await stateAt(step, back, error, undo);
+  return withState(error, `bringing ${label} back failed too (${failed}): ${state}`, hint);
 }
+
+/** How far bringing the image back came. `size`: everything is cut off, and it is about to have its old size again. */
+type Step = 'writes' | 'snapshot' | 'data' | 'size' | 'flush';
+
+/** What is there, as the end of a sentence, and what to do about it. */
+interface Left {
+  state: string;
+  hint: string;
+}
+
+async function stateAt(step: Step, back: string, error: unknown, undo: Undo): Promise<Left> {
+  const { plan, target } = undo;
+  if (step === 'snapshot') {
+    const { state, hint } = await snapshotState(error, undo);
+    return { state: `all of the diff is applied${state}`, hint };
+  }
+  const again = `import again with ${plan.undo === 'rollback' ? '--rollback' : '--overwrite'}`;
+  // Somebody else made a snapshot of that name meanwhile: it would be in the way again.
+  const theirs = undo.snapshotTried && isTaken(error);
+  const hint = theirs ? `remove or rename that snapshot, then ${again}` : again;
+  const and = theirs ? `, and the snapshot "${printable(plan.toSnap ?? '')}" is somebody else's` : '';
+  if (step === 'flush') return { state: `it is ${back}, but that may not survive a crash${and}`, hint };
+  // A device shows what it held, whatever the size of the image.
+  if (step === 'size' && target.hasSnapshots !== false && !theirs)
+    return { state: `it is empty, but has 0 bytes where it had ${plan.oldSize}`, hint: 'import again' };
+  return { state: `it may hold a part of the diff${and}`, hint };
+}
+
+const isTaken = (error: unknown): boolean => error instanceof RbdeltaError && error.code === 'exists';
 
 /** Runs `act` until it is done, fails, or shows no progress for `stallMs`. Resolves to null, or to what went wrong. */
 export async function attempt(act: (progress: Progress) => Promise<void>, stallMs: number): Promise<string | null> {
@@ -102,40 +145,40 @@ export function withState(error: unknown, state: string | null, hint?: string): 
 }
 
 /** The diff is all there, and stays: only its end snapshot is not what it should be. Looks how it is. */
-async function withSnapshotState(error: unknown, undo: Undo): Promise<unknown> {
-  const { target, plan, stallMs } = undo;
+async function snapshotState(error: unknown, { target, plan, stallMs }: Undo): Promise<Left> {
   const name = plan.toSnap ?? '';
   const quoted = `"${printable(name)}"`;
-  const applied = 'all of the diff is applied';
-  if (error instanceof RbdeltaError && error.code === 'exists')
-    return withState(error, `${applied}, but the snapshot ${quoted} is somebody else's`);
+  const create = `create ${plan.protect ? 'and protect ' : ''}it`;
+  const right = 'the image is what it should be';
+  if (isTaken(error))
+    return {
+      state: `, but the snapshot ${quoted} is somebody else's`,
+      hint: `remove or rename that snapshot, then ${create}: ${right}`,
+    };
   let found: Snapshot | undefined;
   const failed = await attempt(async () => {
     const { snapshots } = await target.info();
     found = snapshots.find((snapshot) => snapshot.namespace === 'user' && snapshot.name === name);
   }, stallMs);
   if (failed !== null)
-    return withState(error, `${applied}; whether the snapshot ${quoted} exists is unknown (${failed})`);
-  if (found === undefined)
-    return withState(
-      error,
-      `${applied}, but the snapshot ${quoted} does not exist`,
-      `create ${plan.protect ? 'and protect ' : ''}it: the image is what it should be`,
-    );
-  if (!plan.protect) return withState(error, `${applied}, and the snapshot ${quoted} exists`);
-  if (found.protection === 'protected')
-    return withState(error, `${applied}, and the snapshot ${quoted} exists and is protected`);
-  return withState(
-    error,
-    `${applied}, and the snapshot ${quoted} exists, but it is not protected`,
-    `protect it (snap protect): the image is what it should be`,
-  );
+    return {
+      state: `; whether the snapshot ${quoted} exists is unknown (${failed})`,
+      hint: `${create}, unless it is there (snap ls): ${right}`,
+    };
+  if (found === undefined) return { state: `, but the snapshot ${quoted} does not exist`, hint: `${create}: ${right}` };
+  const exists = `, and the snapshot ${quoted} exists`;
+  if (plan.protect && found.protection !== 'protected')
+    return { state: `${exists}, but it is not protected`, hint: `protect it (snap protect): ${right}` };
+  return {
+    state: `${exists}${plan.protect ? ' and is protected' : ''}`,
+    hint: 'this diff is done: --skip-existing passes over it',
+  };
 }
 
 /** We saw before that there was none: it is ours, unless the failure is that somebody else was faster. */
 async function removeOwnSnapshot(undo: Undo, error: unknown, progress: Progress): Promise<void> {
   const { target, plan } = undo;
-  if (error instanceof RbdeltaError && error.code === 'exists') return;
+  if (isTaken(error)) return;
   const { snapshots } = await target.info();
   const own = snapshots.find((snapshot) => snapshot.namespace === 'user' && snapshot.name === plan.toSnap);
   if (!own) return;

@@ -46,8 +46,8 @@ export const command: Command = {
   notes:
     'Checked before the first write: the header, the size, the base snapshot, and that HEAD still equals it. ' +
     'A failure leaves the image as it was, unless --force or --overwrite. --dry-run prints what would be done. zstd is ' +
-    'recognised. file:PATH has no snapshots: ' +
-    'none is made; an increment must follow its base in the same input, or needs --force, and cannot be undone.',
+    'recognised. file:PATH has no snapshots: none is made; an increment must follow its base in the same input, or ' +
+    'needs --force, and cannot be undone.',
   async run(call) {
     const path = pathFrom(call.args, call.positionals);
     const target = imageOrFileFrom(call.args, call.positionals, { snap: 'none' });
