@@ -293,6 +293,7 @@ describe('when bringing the image back fails too', () => {
       'import again with --overwrite',
     );
     await held.again({ overwrite: true });
+    expect(await snapshotsOf(held.image)).toEqual(['b']);
     await unprotect(held.image);
     const cut = await left(
       full,
@@ -304,6 +305,7 @@ describe('when bringing the image back fails too', () => {
       'import again',
     );
     await cut.again({});
+    expect(await snapshotsOf(cut.image)).toEqual(['b']);
     await unprotect(cut.image);
   });
 
