@@ -95,7 +95,7 @@ export async function importDiff(
   try {
     for (let more = true; more; ) {
       const stream = await unlessAborted(open(job), options.signal);
-      if (stream === null) throw new RbdeltaError('corrupt', 'the input is empty: there is no diff in it');
+      if (stream === null) throw reader.failure('corrupt', 'the input is empty: there is no diff in it');
       const state: TargetState = dry ?? { ...(await stateOf(job)), at };
       const plan = await planOf(job, stream.header, state, dry !== null);
       const done =
@@ -276,11 +276,4 @@ async function rollBack(job: Job, snap: string): Promise<void> {
 }
 
 /** Whether another diff follows. Anything else than that, or the end, makes the whole input doubtful. */
-async function follows({ reader, options }: Job): Promise<boolean> {
-  try {
-    return await unlessAborted(diffFollows(reader), options.signal);
-  } catch (error) {
-    if (!(error instanceof RbdeltaError && error.code === 'invalid')) throw error;
-    throw new RbdeltaError('corrupt', error.message, { cause: error, ...(error.hint && { hint: error.hint }) });
-  }
-}
+const follows = ({ reader, options }: Job): Promise<boolean> => unlessAborted(diffFollows(reader), options.signal);

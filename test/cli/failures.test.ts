@@ -102,6 +102,7 @@ test('what is wrong with an input says which one, once', async () => {
     // a snapshot may have the name of a file
     await writeFile(path(`${file}-cut`), bytes.subarray(0, bytes.length - 3));
   }
+  await writeFile(path('empty'), '');
   await writeFile(path('a'), Buffer.concat([await readFile(path('full')), Buffer.from('rubbish')]));
 
   const cases: [status: number, name: string, line: string][] = [
@@ -109,6 +110,10 @@ test('what is wrong with an input says which one, once', async () => {
     [74, '"full.zst-cut"', 'import-diff full.zst-cut backups/vm'],
     [74, '"a"', 'import-diff a backups/vm'],
     [22, '"raw"', 'import-diff raw backups/vm'],
+    [74, '"empty"', 'import-diff empty backups/vm'],
+    [74, '"empty"', 'inspect empty'],
+    [74, '"empty"', 'merge-diff full empty x'],
+    [74, '"empty"', 'import --export-format 2 empty backups/new'],
     [74, '"full-cut"', 'inspect full-cut'],
     [74, '"full.zst-cut"', 'inspect full.zst-cut'],
     [22, '"raw"', 'inspect raw'],
