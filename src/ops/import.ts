@@ -5,7 +5,7 @@ import type { ByteReader } from '../bytes/reader.ts';
 import { type ByteSource, inputFailure } from '../bytes/source.ts';
 import { printable } from '../bytes/text.ts';
 import { geometryOf, periodBytes } from '../diff/striping.ts';
-import { RbdeltaError } from '../error.ts';
+import type { RbdeltaError } from '../error.ts';
 import { type DiffRecord, type DiffStream, openDiff } from '../format/rbd-diff.ts';
 import { feature } from '../format/rbd-features.ts';
 import { type ImageHeader, readImageHeader } from '../format/rbd-image.ts';
@@ -101,7 +101,7 @@ export async function importImage(
     return checkEmbedded(reader, stream, fromSnap, isLast);
   };
   const first = await open(null, header.diffCount === 1);
-  const create = creation(header, options.create ?? {}, first.size);
+  const create = creation(reader, header, options.create ?? {}, first.size);
   return intoNewImage(cluster, spec, create, { ...options, buffers }, async (target, job) => {
     for (const [key, value] of header.metadata) await cluster.setMetadata(spec, key, value);
     const result: ImportedImage = { size: first.size, snapshots: [], writtenBytes: 0 };
@@ -225,14 +225,19 @@ const derivedFeatures =
 const knownFeatures = feature.dirtyCache * 2 - 1;
 
 /** The file's properties, each replaced by what was asked for. */
-function creation(header: ImageHeader, asked: Omit<CreateOptions, 'size'>, size: number): CreateOptions {
+function creation(
+  reader: ByteReader,
+  header: ImageHeader,
+  asked: Omit<CreateOptions, 'size'>,
+  size: number,
+): CreateOptions {
   const options: CreateOptions = { size };
   const order = asked.order ?? header.order;
   if (order !== null) options.order = order;
   if (asked.features !== undefined) options.features = asked.features;
   else if (header.features !== null) {
     if (header.features > knownFeatures)
-      throw new RbdeltaError(
+      throw reader.failure(
         'unsupported',
         `the image has features that are not known here: 0x${header.features.toString(16)}`,
         { hint: 'name the features that the new image is to have: --image-feature' },
