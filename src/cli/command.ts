@@ -10,6 +10,8 @@ export interface Command {
   /** Names of the positionals, in order, as the help shows them; `[…]` may be left out, `…` at the end repeats. */
   positionals: readonly string[];
   options: readonly OptionName[];
+  /** What options are for, where that differs from what they are for elsewhere. */
+  describe?: Partial<Record<OptionName, string>>;
   /** Command lines without the leading `rbdelta`, each with what it does. */
   examples: readonly (readonly [string, string])[];
   /** More to know, below the options. */

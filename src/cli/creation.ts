@@ -17,10 +17,7 @@ import {
 } from './values.ts';
 
 /** What of rbd's creation there is no support for: refused, since an image without it would not be what was asked for. */
-const unsupported: readonly OptionName[] = ['mirror-image-mode', 'thick-provision'];
-
-/** They say how the journal is laid out: without one they say nothing, and rbd takes them nevertheless. */
-const ofTheJournal: readonly OptionName[] = ['journal-splay-width', 'journal-object-size', 'journal-pool'];
+const unsupported: readonly OptionName[] = ['thick-provision'];
 
 /** Only one client may write such an image: what `--image-shared` does without. */
 const singleClient = feature.exclusiveLock | feature.objectMap | feature.fastDiff | feature.journaling;
@@ -36,9 +33,7 @@ const selectable =
   feature.journaling;
 
 export function creationFrom({ args, notice }: Call): Omit<CreateOptions, 'size'> {
-  args.value('mirror-image-mode', oneOf('journal', 'snapshot'));
-  args.value('journal-splay-width', wholeNumberFrom);
-  args.value('journal-object-size', journalObjectSizeFrom);
+  const mirrorMode = args.value('mirror-image-mode', oneOf('journal', 'snapshot'));
   for (const name of unsupported) refuse(args, name);
   const format = args.value('image-format', oneOf('1', '2'));
   if (format === '1') throw new RbdeltaError('invalid', 'images of format 1 can no longer be made');
@@ -52,7 +47,6 @@ export function creationFrom({ args, notice }: Call): Omit<CreateOptions, 'size'
     throw new RbdeltaError('invalid', 'must specify both (or neither) of --stripe-unit and --stripe-count');
   }
   const features = featuresFrom(args.texts('image-feature'), args.has('image-shared'));
-  if (features !== null && features & feature.journaling) for (const name of ofTheJournal) refuse(args, name);
   const dataPool = args.text('data-pool');
   return {
     ...(order === null ? {} : { order }),
@@ -60,6 +54,20 @@ export function creationFrom({ args, notice }: Call): Omit<CreateOptions, 'size'
     ...(stripeCount === null ? {} : { stripeCount }),
     ...(features === null ? {} : { features }),
     ...(dataPool === null ? {} : { dataPool }),
+    ...(mirrorMode === null ? {} : { mirrorMode }),
+    journal: journalFrom(args),
+  };
+}
+
+function journalFrom(args: Args): NonNullable<CreateOptions['journal']> {
+  const splayWidth = args.value('journal-splay-width', wholeNumberFrom);
+  const size = args.value('journal-object-size', journalObjectSizeFrom);
+  const pool = args.text('journal-pool');
+  return {
+    ...(splayWidth === null ? {} : { splayWidth }),
+    // rbd rounds up, though it rounded to the nearest to see whether the size will do.
+    ...(size === null ? {} : { order: Math.max(12, Math.ceil(Math.log2(size))) }),
+    ...(pool === null ? {} : { pool }),
   };
 }
 

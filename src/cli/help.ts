@@ -18,7 +18,8 @@ export async function helpOf(entry: CommandEntry, command: Command, columns: num
     if (spec.hidden) continue;
     const shown = spec.value === undefined ? option : `${option}`;
     groups.set(spec.group, [...(groups.get(spec.group) ?? []), shown]);
-    const describe = spec.value === undefined ? spec.describe : `${spec.value}: ${spec.describe}`;
+    const text = command.describe?.[option] ?? spec.describe;
+    const describe = spec.value === undefined ? text : `${spec.value}: ${text}`;
     parser.option(shown, { alias: [...(spec.alias ?? [])], describe });
   }
   for (const [group, names] of groups) parser.group(names, `${group}:`);

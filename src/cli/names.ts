@@ -11,6 +11,8 @@ export interface NamedImage {
   namespace: string;
   image: string;
   snap: string | null;
+  /** `--image-id`: names the image instead of `image`, which is '' then. */
+  id?: string;
 }
 
 export interface NameRules {
@@ -47,7 +49,7 @@ const invalid = (message: string): RbdeltaError => new RbdeltaError('invalid', m
  * `--pool`, `--namespace` and `--snap`. Fails with `invalid` (22) as rbd does.
  */
 export function imageFrom(args: Args, positionals: Positionals, options: NameRules = {}): NamedImage {
-  const { snap = 'may', rules = 'existing', dest = false, otherwise = null } = options;
+  const { rules = 'existing', dest = false, otherwise = null } = options;
   const option = (name: OptionName): string | null => args.text(dest ? (`dest-${name}` as OptionName) : name);
   const text = (dest ? args.text('dest') : args.text('image')) ?? positionals.take();
   const name = text || otherwise?.image;
@@ -71,6 +73,11 @@ export function imageFrom(args: Args, positionals: Positionals, options: NameRul
   if (rules === 'new' && named.pool !== null && /[@/]/u.test(named.pool)) {
     throw invalid(`invalid pool name '${named.pool}'`);
   }
+  return checked(named, options);
+}
+
+/** What `imageFrom` refuses of names. */
+function checked(named: NamedImage, { snap = 'may', rules = 'existing', dest = false }: NameRules): NamedImage {
   if (/[@/]/u.test(named.namespace)) throw invalid(`invalid namespace name '${named.namespace}'`);
   if (rules === 'newSnap' && named.snap !== null && /[@/]/u.test(named.snap)) {
     throw invalid(`invalid snap name '${named.snap}'`);
@@ -81,6 +88,22 @@ export function imageFrom(args: Args, positionals: Positionals, options: NameRul
   if (snap === 'must' && named.snap === null) throw invalid('snapshot name was not specified');
   return named;
 }
+
+/** As `imageFrom`, of a command that knows `--image-id` as well: then there is nothing else to name the image. */
+export function imageOrIdFrom(args: Args, positionals: Positionals, options: NameRules = {}): NamedImage {
+  const id = args.text('image-id');
+  if (id === null || id === '') return imageFrom(args, positionals, options);
+  if (args.has('image') || positionals.peek() !== null) {
+    throw new RbdeltaError('invalid', 'trying to access image using both name and id', {
+      hint: 'the pool of --image-id is named with --pool, a snapshot with --snap',
+    });
+  }
+  const [pool, namespace] = [args.text('pool'), args.text('namespace') ?? ''];
+  return checked({ pool, namespace, image: '', snap: args.text('snap'), id }, options);
+}
+
+/** How messages name it. */
+export const labelOf = ({ id, image, snap }: NamedImage): string => `${id ?? image}${snap === null ? '' : `@${snap}`}`;
 
 export type ImageOrFile = { file: string } | { named: NamedImage };
 

@@ -21,6 +21,8 @@ const table = {
   namespace: { value: 'NAME', group: 'Names', describe: 'namespace of the pool' },
   image: { value: 'IMAGE', group: 'Names', describe: 'image; a whole spec will do' },
   snap: { value: 'SNAP', group: 'Names', describe: 'snapshot' },
+  'image-id': { value: 'ID', group: 'Names', describe: 'id of the image, in place of its name' },
+  'snap-id': { value: 'ID', group: 'Names', describe: 'id of the snapshot, in place of its name' },
   path: { value: 'PATH', group: 'Names', describe: 'file, - or s3://bucket/key' },
   'dest-pool': { value: 'POOL', group: 'Names', describe: 'pool of the new image' },
   'dest-namespace': { value: 'NAME', group: 'Names', describe: 'namespace of the new image' },

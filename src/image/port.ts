@@ -78,6 +78,8 @@ export interface Image {
   ): Promise<void>;
   /** Fills `into` from `offset`; the whole of it lies inside the image. Many may be under way at once. */
   read(offset: number, into: Uint8Array): Promise<void>;
+  /** Who holds the image, as `rbd lock ls` knows it; null for nobody. Absent: it cannot be locked (a file). */
+  lock?(): Promise<'exclusive' | 'shared' | null>;
   /** The parent, opened at the snapshot that this version was cloned from; null without one. The caller closes it. */
   parent(): Promise<Image | null>;
   close(): Promise<void>;
@@ -114,6 +116,10 @@ export interface CreateOptions {
   stripeUnit?: number;
   stripeCount?: number;
   dataPool?: string;
+  /** Mirrored from the beginning (Ceph only). */
+  mirrorMode?: 'journal' | 'snapshot';
+  /** Where the journal goes that the feature `journaling` (Ceph only) makes; says nothing without that feature. */
+  journal?: { order?: number; splayWidth?: number; pool?: string };
 }
 
 /** Where images live. */
@@ -125,6 +131,8 @@ export interface Cluster {
   openToWrite(spec: ImageSpec): Promise<WritableImage>;
   create(spec: ImageSpec, options: CreateOptions): Promise<void>;
   remove(spec: ImageSpec, onProgress?: Progress): Promise<void>;
+  /** Removes the snapshot that the spec names whatever stands in its way: flattens its clones, takes its protection. */
+  forceRemoveSnapshot(spec: ImageSpec, onProgress?: Progress): Promise<void>;
   /** Names of the images in a pool (default namespace: ''), sorted. */
   list(pool: string, namespace: string): Promise<string[]>;
   /** Image metadata (`rbd image-meta`), keys sorted. */

@@ -8,6 +8,8 @@ export interface ImageSpec {
   namespace: string;
   image: string;
   snap: string | null;
+  /** Names the image instead of `image`, which is '' then: what is in the trash has no other name. To open only. */
+  id?: string;
 }
 
 /** What stands in where a spec leaves something out. */
@@ -62,5 +64,5 @@ export function parseSpec(text: string, defaults: SpecDefaults, rules: SpecRules
 export function formatSpec(spec: ImageSpec): string {
   const namespace = spec.namespace === '' ? '' : `${spec.namespace}/`;
   const snap = spec.snap === null ? '' : `@${spec.snap}`;
-  return `${spec.pool}/${namespace}${spec.image}${snap}`;
+  return `${spec.pool}/${namespace}${spec.id ?? spec.image}${snap}`;
 }

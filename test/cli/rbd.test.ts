@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { run as runCommandLine } from '../../src/cli/run.ts';
 import { rbd, run } from '../kit/command.ts';
 import { noise } from '../kit/noise.ts';
+import { makePool } from '../image/ceph/pools.ts';
 
 const prefix = `cli-${process.pid}`;
 const [plain, clone, striped] = [`volumes/${prefix}-plain`, `backups/${prefix}-clone`, `volumes/${prefix}-striped`];
@@ -120,6 +121,113 @@ describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('beside rbd', () => {
     ];
     const named = (text: string) => JSON.parse(text).filter(({ image }: { image: string }) => image.startsWith(prefix));
     expect(named(mine.stdout)).toEqual(named(real.stdout));
+  });
+
+  test('ls -l shows who holds an image', async () => {
+    const [one, two] = [`${prefix}-excl`, `${prefix}-shr`];
+    for (const image of [one, two]) await rbd(['create', `volumes/${image}`, '--size', '1']);
+    await rbd(['lock', 'add', `volumes/${one}`, 'here']);
+    await rbd(['lock', 'add', '--shared', 'tag', `volumes/${two}`, 'here']);
+    await rbd(['lock', 'add', '--shared', 'tag', `volumes/${two}`, 'there']);
+    const rows = async (words: string[]) =>
+      [await ours(words), await theirs(words)].map(({ stdout }) =>
+        stdout.split('\n').filter((line) => line.includes(prefix)),
+      );
+    const [mine, real] = await rows(['ls', '-l', 'volumes']);
+    expect(mine).toEqual(real);
+    expect(mine?.filter((line) => /(excl|shr ?)$/u.test(line))).toHaveLength(2);
+    const json = ['ls', '-l', 'volumes', '--format', 'json'];
+    const [mineJson, realJson] = await rows(json);
+    expect(mineJson).toEqual(realJson);
+    for (const image of [one, two]) {
+      const locks = JSON.parse((await rbd(['lock', 'ls', `volumes/${image}`, '--format', 'json'])).toString());
+      for (const { id, locker } of locks) await rbd(['lock', 'rm', `volumes/${image}`, id, locker]);
+      await rbd(['rm', `volumes/${image}`, '--no-progress']);
+    }
+  });
+
+  test('snap rm --force flattens the clones and takes the protection', async () => {
+    const [parent, child] = [`volumes/${prefix}-forced`, `backups/${prefix}-flat`];
+    await rbd(['import', 'raw', parent, '--no-progress']);
+    await rbd(['snap', 'create', `${parent}@s`, '--no-progress']);
+    await rbd(['snap', 'protect', `${parent}@s`]);
+    await rbd(['clone', `${parent}@s`, child]);
+    expect(await ours(['snap', 'rm', `${parent}@s`])).toMatchObject({ status: 16 });
+    expect(await ours(['snap', 'rm', '--force', `${parent}@nosuch`])).toMatchObject({ status: 2 });
+    expect(await ours(['snap', 'rm', '--force', `${parent}@s`])).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect(JSON.parse((await rbd(['info', child, '--format', 'json'])).toString())).not.toHaveProperty('parent');
+    expect(await rbd(['export', child, '-', '--no-progress'])).toEqual(noise(1, 1 << 20));
+    for (const image of [child, parent]) expect(await ours(['rm', image])).toMatchObject({ status: 0 });
+  });
+
+  test('--image-id finds an image, one in the trash as well', async () => {
+    const name = `volumes/${prefix}-by-id`;
+    await rbd(['create', name, '--size', '1']);
+    for (const snap of ['a', 'b', 'c']) await rbd(['snap', 'create', `${name}@${snap}`, '--no-progress']);
+    await rbd(['snap', 'protect', `${name}@a`]);
+    const { id } = JSON.parse((await rbd(['info', name, '--format', 'json'])).toString());
+    const same = async (line: string) => {
+      const words = line.split(' ');
+      const [mine, real] = [await ours(words), await theirs(words)];
+      expect({ line, status: mine.status, stdout: mine.stdout }).toEqual({
+        line,
+        status: real.status,
+        stdout: real.stdout,
+      });
+    };
+    await same(`info --image-id ${id} -p volumes`);
+    await same(`info --image-id ${id} -p volumes --snap a --format json`);
+    await same(`info --image-id ${id} ${name}`);
+    await same(`info --image-id ${id} -p backups`);
+    await same('info --image-id nosuch -p volumes');
+    await same(`snap rm --image-id ${id} -p volumes`);
+    await same(`snap rm --image-id ${id} -p volumes --snap b --snap-id 3`);
+    await same(`snap rm ${name} --snap-id 99999 --force`);
+    await same(`snap rm ${name} --snap-id 99999`);
+    await same(`snap unprotect --image-id ${id} -p volumes --snap b`);
+    await rbd(['trash', 'mv', name]);
+    await same(`info --image-id ${id} -p volumes`);
+    await same(`snap ls --image-id ${id} -p volumes`);
+    const [{ id: snapId }] = JSON.parse((await ours(['snap', 'ls', '--image-id', id, '-pvolumes', '--json'])).stdout);
+    expect(await ours(['snap', 'unprotect', '--image-id', id, '-pvolumes', '--snap', 'a'])).toMatchObject({
+      status: 0,
+    });
+    const byId = ['snap', 'rm', '--image-id', id, '-pvolumes', '--snap-id', String(snapId)];
+    expect(await ours(byId)).toMatchObject({ status: 0, stderr: '' });
+    expect(await ours(['snap', 'rm', '--image-id', id, '-pvolumes', '--snap', 'b'])).toMatchObject({ status: 0 });
+    expect(await ours(['snap', 'purge', '--image-id', id, '-p', 'volumes'])).toMatchObject({ status: 0, stderr: '' });
+    expect((await ours(['snap', 'ls', '--image-id', id, '-p', 'volumes'])).stdout).toBe('');
+    await rbd(['trash', 'rm', `volumes/${id}`, '--no-progress']);
+  });
+
+  test('an image is mirrored from the beginning where its pool is, and refused where it is not', async () => {
+    const { pool, removePool } = await makePool();
+    const words = ['create', `${pool}/vm`, '--size', '1', '--mirror-image-mode', 'snapshot'];
+    const [mine, real] = [await ours(words), await theirs(words)];
+    expect(mine.status).toBe(real.status);
+    expect(mine.stderr).toContain('rbd mirror pool enable');
+    await rbd(['mirror', 'pool', 'enable', pool, 'image']);
+    expect(await ours(words)).toEqual({ status: 0, stdout: '', stderr: '' });
+    const info = JSON.parse((await rbd(['info', `${pool}/vm`, '--format', 'json'])).toString());
+    expect(info.mirroring).toMatchObject({ mode: 'snapshot', state: 'enabled' });
+    await removePool();
+  });
+
+  test('a journal is made as rbd makes it', async () => {
+    const [mine, real] = [`volumes/${prefix}-journal`, `volumes/${prefix}-journal2`];
+    const options =
+      '--size 1 --image-feature exclusive-lock,journaling --journal-object-size 5M --journal-splay-width 7 --journal-pool backups';
+    expect(await ours(['create', mine, ...options.split(' ')])).toEqual({ status: 0, stdout: '', stderr: '' });
+    await rbd(['create', real, ...options.split(' ')]);
+    const journal = async (image: string) => {
+      const { header_oid, object_oid_prefix, ...rest } = JSON.parse(
+        (await rbd(['journal', 'info', '--pool', 'volumes', '--image', image.slice(8), '--format', 'json'])).toString(),
+      );
+      expect([header_oid, object_oid_prefix].every((name) => name.startsWith('journal'))).toBe(true);
+      return { ...rest, journal_id: '' };
+    };
+    expect(await journal(mine)).toEqual(await journal(real));
+    for (const image of [mine, real]) await rbd(['rm', image, '--no-progress']);
   });
 
   const lines = [

@@ -6,20 +6,20 @@ import type { ImageInfo } from '../../image/port.ts';
 import { formatSpec } from '../../image/spec.ts';
 import { withImage } from '../cluster.ts';
 import type { Command } from '../command.ts';
-import { imageFrom } from '../names.ts';
+import { imageOrIdFrom } from '../names.ts';
 import { cluster, output, snapNames } from '../options.ts';
 import { nameText, outputFormat, print } from '../output.ts';
 import { bytesText, type Field, list, object, optional, type Tree, timeText } from '../print.ts';
 
 export const command: Command = {
   positionals: ['<image[@snap]>'],
-  options: [...snapNames, ...output, ...cluster],
+  options: [...snapNames, 'image-id', ...output, ...cluster],
   examples: [
     ['info volumes/vm-1', 'size, features, parent'],
     ['info --json volumes/vm-1@monday', 'the snapshot, to be read by a program'],
   ],
   async run(call) {
-    const named = imageFrom(call.args, call.positionals);
+    const named = imageOrIdFrom(call.args, call.positionals);
     const format = outputFormat(call);
     const info = await withImage(call, named, (image) => image.info());
     await print(call, format, 'image', infoTree(info), () => infoText(info, nameText(call)));

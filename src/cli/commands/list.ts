@@ -30,21 +30,23 @@ export const command: Command = {
         );
         return;
       }
-      const images: ImageInfo[] = [];
+      const images: { info: ImageInfo; lock: Lock }[] = [];
       for (const image of names) {
         if (call.signal.aborted) throw call.signal.reason;
         const spec = { pool, namespace: named.namespace, image, snap: null };
         try {
-          images.push(await closing(await cluster.open(spec), (one) => one.info()));
+          const image = await closing(await cluster.open(spec), async (one) => ({
+            info: await one.info(),
+            lock: (await one.lock?.()) ?? null,
+          }));
+          images.push(image);
         } catch (error) {
           // Somebody may have removed it since it was listed.
           if (!(error instanceof RbdeltaError && error.code === 'notFound')) throw error;
         }
       }
       const versions = images.flatMap(versionsOf);
-      const items = versions.map(
-        ({ info, snapshot }): Field => [snapshot === null ? 'image' : 'snapshot', tree(info, snapshot)],
-      );
+      const items = versions.map((version): Field => [version.snapshot === null ? 'image' : 'snapshot', tree(version)]);
       await print(call, format, 'images', { items }, () =>
         versions.length === 0
           ? ''
@@ -59,17 +61,21 @@ export const command: Command = {
 
 interface Version {
   info: ImageInfo;
+  lock: Lock;
   /** null: the head. */
   snapshot: Snapshot | null;
 }
 
-const versionsOf = (info: ImageInfo): Version[] => [
-  { info, snapshot: null },
-  ...info.snapshots.filter((one) => one.namespace === 'user').map((snapshot) => ({ info, snapshot })),
+type Lock = 'exclusive' | 'shared' | null;
+
+/** Of the head first: only that can be locked. */
+const versionsOf = ({ info, lock }: { info: ImageInfo; lock: Lock }): Version[] => [
+  { info, lock, snapshot: null },
+  ...info.snapshots.filter((one) => one.namespace === 'user').map((snapshot) => ({ info, lock: null, snapshot })),
 ];
 
 /** A snapshot has a parent while it sees some of it. */
-const parentOf = ({ info, snapshot }: Version): ImageInfo['parent'] =>
+const parentOf = ({ info, snapshot }: Omit<Version, 'lock'>): ImageInfo['parent'] =>
   snapshot === null || snapshot.parentOverlap !== null ? info.parent : null;
 
 const columns = [
@@ -82,7 +88,7 @@ const columns = [
 ] as const;
 
 function row(version: Version, shown: (name: string) => string): string[] {
-  const { info, snapshot } = version;
+  const { info, lock, snapshot } = version;
   const parent = parentOf(version);
   return [
     shown(snapshot === null ? info.name : `${info.name}@${snapshot.name}`),
@@ -90,11 +96,11 @@ function row(version: Version, shown: (name: string) => string): string[] {
     parent === null ? '' : shown(formatSpec(parent)),
     String(info.format),
     snapshot !== null && snapshot.protection !== 'unprotected' ? 'yes' : '',
-    '',
+    lock === null ? '' : lock === 'exclusive' ? 'excl' : 'shr',
   ];
 }
 
-function tree(info: ImageInfo, snapshot: Snapshot | null) {
+function tree({ info, lock, snapshot }: Version) {
   const parent = parentOf({ info, snapshot });
   return object(
     ['image', info.name],
@@ -115,5 +121,6 @@ function tree(info: ImageInfo, snapshot: Snapshot | null) {
     ),
     ['format', info.format],
     optional('protected', snapshot === null ? null : String(snapshot.protection !== 'unprotected')),
+    optional('lock_type', lock),
   );
 }

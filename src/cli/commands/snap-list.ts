@@ -3,17 +3,17 @@
 import type { Snapshot } from '../../image/port.ts';
 import { withImage } from '../cluster.ts';
 import type { Command } from '../command.ts';
-import { imageFrom } from '../names.ts';
+import { imageOrIdFrom } from '../names.ts';
 import { cluster, imageNames, output } from '../options.ts';
 import { nameText, outputFormat, print } from '../output.ts';
 import { bytesText, type Column, list, object, optional, table, timeText } from '../print.ts';
 
 export const command: Command = {
   positionals: ['<image>'],
-  options: [...imageNames, 'all', ...output, ...cluster],
+  options: [...imageNames, 'image-id', 'all', ...output, ...cluster],
   examples: [['snap ls volumes/vm-1', 'its snapshots']],
   async run(call) {
-    const named = imageFrom(call.args, call.positionals, { snap: 'none' });
+    const named = imageOrIdFrom(call.args, call.positionals, { snap: 'none' });
     const format = outputFormat(call);
     const shown = nameText(call);
     const all = call.args.has('all');

@@ -3,15 +3,15 @@
 import { printable } from '../../bytes/text.ts';
 import { withWritableImage } from '../cluster.ts';
 import type { Command } from '../command.ts';
-import { imageFrom } from '../names.ts';
+import { imageOrIdFrom } from '../names.ts';
 import { cluster, imageNames } from '../options.ts';
 
 export const command: Command = {
   positionals: ['<image>'],
-  options: [...imageNames, 'no-progress', ...cluster],
+  options: [...imageNames, 'image-id', 'no-progress', ...cluster],
   examples: [['snap purge volumes/vm-1', 'delete its snapshots, so that it can be removed']],
   async run(call) {
-    const named = imageFrom(call.args, call.positionals, { snap: 'none' });
+    const named = imageOrIdFrom(call.args, call.positionals, { snap: 'none' });
     await withWritableImage(call, named, async (image) => {
       const snapshots = (await image.info()).snapshots.filter((snapshot) => snapshot.namespace === 'user');
       const kept = snapshots.filter((snapshot) => snapshot.protection !== 'unprotected');

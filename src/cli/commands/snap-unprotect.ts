@@ -2,15 +2,15 @@
 
 import { withWritableImage } from '../cluster.ts';
 import type { Command } from '../command.ts';
-import { imageFrom } from '../names.ts';
+import { imageOrIdFrom } from '../names.ts';
 import { cluster, snapNames } from '../options.ts';
 
 export const command: Command = {
   positionals: ['<image@snap>'],
-  options: [...snapNames, ...cluster],
+  options: [...snapNames, 'image-id', ...cluster],
   examples: [['snap unprotect volumes/vm-1@monday', 'snap rm may delete it']],
   async run(call) {
-    const named = imageFrom(call.args, call.positionals, { snap: 'must' });
+    const named = imageOrIdFrom(call.args, call.positionals, { snap: 'must' });
     await withWritableImage(call, named, (image) => image.unprotectSnapshot(named.snap ?? ''));
   },
 };

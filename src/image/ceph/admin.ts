@@ -8,13 +8,30 @@ import { formatSpec, type ImageSpec } from '../spec.ts';
 import { type Connection, cName } from './connection.ts';
 import { check, errnoName, failure } from './errno.ts';
 import { readInfo } from './header.ts';
-import { expectNamespace, find, openPointer } from './image.ts';
+import { expectNamespace, find, noSnapshot, openHead } from './image.ts';
 import type { Pointer } from './native.ts';
 import { readOmap } from './objects.ts';
 import { throttled } from './progress.ts';
 
 /** RBD_IMAGE_OPTION_* of librbd.h */
-const option = { format: 0, features: 1, order: 2, stripeUnit: 3, stripeCount: 4, dataPool: 10 } as const;
+const option = {
+  format: 0,
+  features: 1,
+  order: 2,
+  stripeUnit: 3,
+  stripeCount: 4,
+  journalOrder: 5,
+  journalSplayWidth: 6,
+  journalPool: 7,
+  dataPool: 10,
+  mirrorMode: 13,
+} as const;
+
+/** RBD_MIRROR_IMAGE_MODE_* */
+const mirrorModes = { journal: 0, snapshot: 1 } as const;
+
+/** RBD_SNAP_REMOVE_UNPROTECT and RBD_SNAP_REMOVE_FLATTEN */
+const removeByForce = 1 | 2;
 
 export async function createImage(connection: Connection, spec: ImageSpec, options: CreateOptions): Promise<void> {
   const { native } = connection;
@@ -37,12 +54,18 @@ export async function createImage(connection: Connection, spec: ImageSpec, optio
     set('features', options.features);
     set('stripeUnit', options.stripeUnit);
     set('stripeCount', options.stripeCount);
-    if (options.dataPool !== undefined) {
+    set('journalOrder', options.journal?.order);
+    set('journalSplayWidth', options.journal?.splayWidth);
+    set('mirrorMode', options.mirrorMode && mirrorModes[options.mirrorMode]);
+    const setPool = async (name: 'dataPool' | 'journalPool', pool: string | undefined) => {
+      if (pool === undefined) return;
       // librbd's answer to a pool that is not there does not say which one.
-      await connection.io(options.dataPool, '');
-      const pool = cName(options.dataPool, 'pool');
-      check(native.call('rbd_image_options_set_string', opts, option.dataPool, pool), `make ${label} with a data pool`);
-    }
+      await connection.io(pool, '');
+      const result = native.call('rbd_image_options_set_string', opts, option[name], cName(pool, 'pool'));
+      check(result, `make ${label} with ${name} ${printable(pool)}`);
+    };
+    await setPool('dataPool', options.dataPool);
+    await setPool('journalPool', options.journal?.pool);
     const name = cName(spec.image, 'image');
     const result = await native.callAsync('rbd_create4', io.pointer, name, options.size, opts);
     if (errnoName(result) === 'EEXIST') {
@@ -50,7 +73,15 @@ export async function createImage(connection: Connection, spec: ImageSpec, optio
         hint: `rbdelta info ${label} shows it; choose another name, or remove it: rbdelta rm ${label}`,
       });
     }
-    if (errnoName(result) === 'ENOENT') await expectNamespace(connection, io);
+    if (errnoName(result) === 'ENOENT') {
+      await expectNamespace(connection, io);
+      if (options.mirrorMode !== undefined) {
+        // librbd, of a pool that is not mirrored; in Ceph 16 of the mode journal in any pool
+        throw failure(result, `make the image ${label} with the mirror mode ${options.mirrorMode}`, {
+          hint: `the pool must be mirrored: rbd mirror pool enable ${printable(spec.pool)} image`,
+        });
+      }
+    }
     check(result, `make the image ${label}`);
   } finally {
     native.call('rbd_image_options_destroy', opts);
@@ -60,7 +91,7 @@ export async function createImage(connection: Connection, spec: ImageSpec, optio
 export async function removeImage(connection: Connection, spec: ImageSpec, onProgress?: Progress): Promise<void> {
   const { native } = connection;
   refuseSnapshot(spec);
-  const location = await find(connection, spec.pool, spec.namespace, spec.image);
+  const location = await find(connection, spec);
   const { io } = location;
   const name = cName(spec.image, 'image');
   const result = onProgress
@@ -75,6 +106,32 @@ export async function removeImage(connection: Connection, spec: ImageSpec, onPro
     });
   }
   check(result, () => `remove the image ${label}`);
+}
+
+/** Removes the snapshot that the spec names; librbd flattens its clones and takes its protection. */
+export async function forceRemoveSnapshot(
+  connection: Connection,
+  spec: ImageSpec,
+  onProgress?: Progress,
+): Promise<void> {
+  const { native } = connection;
+  const snap = spec.snap ?? '';
+  const location = await find(connection, spec);
+  const label = printable(formatSpec({ ...spec, snap: null }));
+  const image = await openHead(connection, location, label);
+  try {
+    const report = throttled(onProgress ?? (() => undefined));
+    const name = cName(snap, 'snapshot');
+    const result = await native.callAsync('rbd_snap_remove2', image, name, removeByForce, report, null);
+    if (errnoName(result) === 'ENOENT') {
+      const { snapshots } = await readInfo(connection, location, null);
+      const found = snapshots.some((one) => one.name === snap && one.namespace === 'user');
+      if (!found) throw noSnapshot(snap, label, snapshots);
+    }
+    check(result, () => `remove the snapshot '${printable(snap)}' of ${label}`);
+  } finally {
+    await native.callAsync('rbd_close', image);
+  }
 }
 
 /** Sorted by their bytes' order in UTF-16, as Array.sort does. */
@@ -101,7 +158,7 @@ export async function listImages(connection: Connection, pool: string, namespace
 }
 
 export async function readMetadata(connection: Connection, spec: ImageSpec): Promise<Map<string, string>> {
-  const location = await find(connection, spec.pool, spec.namespace, spec.image);
+  const location = await find(connection, spec);
   const prefix = metadataKey('');
   // Format 1 has nowhere to keep it.
   const omap =
@@ -120,9 +177,9 @@ export async function writeMetadata(
   value: string,
 ): Promise<void> {
   const { native } = connection;
-  const location = await find(connection, spec.pool, spec.namespace, spec.image);
+  const location = await find(connection, spec);
   const label = printable(formatSpec(spec));
-  const image = await openPointer(connection, label, 'rbd_open', location.io.pointer, cName(spec.image, 'image'));
+  const image = await openHead(connection, location, label);
   try {
     const result = await native.callAsync(
       'rbd_metadata_set',

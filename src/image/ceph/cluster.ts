@@ -5,11 +5,19 @@ import { RbdeltaError } from '../../error.ts';
 import { feature } from '../../format/rbd-header.ts';
 import type { Cluster, CreateOptions, Image, Progress, WritableImage } from '../port.ts';
 import { formatSpec, type ImageSpec } from '../spec.ts';
-import { createImage, listImages, listPools, readMetadata, removeImage, writeMetadata } from './admin.ts';
+import {
+  createImage,
+  forceRemoveSnapshot,
+  listImages,
+  listPools,
+  readMetadata,
+  removeImage,
+  writeMetadata,
+} from './admin.ts';
 import { type Connection, cName } from './connection.ts';
 import { type CephFacts, readFacts } from './facts.ts';
 import { readInfo } from './header.ts';
-import { adopt, CephImage, find, noSnapshot, openPointer } from './image.ts';
+import { adopt, CephImage, find, noSnapshot, openHead, openPointer } from './image.ts';
 import { CephWritableImage, notPrimary } from './writable.ts';
 
 export class CephCluster implements Cluster {
@@ -26,7 +34,7 @@ export class CephCluster implements Cluster {
   async open(spec: ImageSpec): Promise<Image> {
     const connection = this.#connection;
     const label = printable(formatSpec(spec));
-    const location = await find(connection, spec.pool, spec.namespace, spec.image);
+    const location = await find(connection, spec);
     let snapId: number | null = null;
     if (spec.snap !== null) {
       const { snapshots } = await readInfo(connection, location, null);
@@ -67,10 +75,10 @@ export class CephCluster implements Cluster {
     }
     const connection = this.#connection;
     const label = printable(formatSpec(spec));
-    const location = await find(connection, spec.pool, spec.namespace, spec.image);
+    const location = await find(connection, spec);
     const { features } = await readInfo(connection, location, null);
     if (features & feature.nonPrimary) throw notPrimary(label);
-    const pointer = await openPointer(connection, label, 'rbd_open', location.io.pointer, cName(spec.image, 'image'));
+    const pointer = await openHead(connection, location, label);
     const siblings = this.#open;
     return await adopt(
       connection,
@@ -85,6 +93,10 @@ export class CephCluster implements Cluster {
 
   remove(spec: ImageSpec, onProgress?: Progress): Promise<void> {
     return removeImage(this.#connection, spec, onProgress);
+  }
+
+  forceRemoveSnapshot(spec: ImageSpec, onProgress?: Progress): Promise<void> {
+    return forceRemoveSnapshot(this.#connection, spec, onProgress);
   }
 
   list(pool: string, namespace: string): Promise<string[]> {

@@ -40,6 +40,12 @@ export async function locate(connection: Connection, io: IoContext, name: string
   return old === null ? null : { io, name, id: '', format: 1 };
 }
 
+/** Looks an image up by its id, in the trash as well; null where there is none. */
+export async function locateById(connection: Connection, io: IoContext, id: string): Promise<Location | null> {
+  const name = await imageName(connection, io, id);
+  return name === '' ? null : { io, name, id, format: 2 };
+}
+
 /**
  * The header as of now, told for the head (`snapId` null) or for one snapshot. `notFound` where the image or that
  * snapshot has been removed.

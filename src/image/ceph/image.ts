@@ -5,11 +5,12 @@ import type { Extent } from '../../diff/extent.ts';
 import { RbdeltaError } from '../../error.ts';
 import { objectMapName } from '../../format/rbd-header.ts';
 import type { Image, ImageInfo, Snapshot } from '../port.ts';
+import type { ImageSpec } from '../spec.ts';
 import { Completions } from './completions.ts';
 import { type Connection, cName, type IoContext } from './connection.ts';
 import { check, errnoName } from './errno.ts';
 import { ExtentList } from './extents.ts';
-import { type Location, locate, readInfo } from './header.ts';
+import { type Location, locate, locateById, readInfo } from './header.ts';
 import type { FunctionName, Pointer } from './native.ts';
 import { readObject } from './objects.ts';
 
@@ -95,6 +96,19 @@ export class CephImage implements Image {
     }
   }
 
+  async lock(): Promise<'exclusive' | 'shared' | null> {
+    const { connection, pointer, label } = this.opened;
+    const exclusive = [0];
+    // Who they are does not matter here: librbd says how much room their names would need.
+    const clients: [number | bigint] = [0];
+    const none: [null, [number]] = [null, [0]];
+    const args = [exclusive, ...none, null, clients, ...none, ...none];
+    const result = await this.use(() => connection.native.callAsync('rbd_list_lockers', pointer, ...args));
+    if (errnoName(result) !== 'ERANGE') check(result, () => `list the locks of ${label}`);
+    if (Number(clients[0]) === 0) return null;
+    return exclusive[0] === 0 ? 'shared' : 'exclusive';
+  }
+
   async parent(): Promise<Image | null> {
     const { parent } = await this.info();
     if (parent === null) return null;
@@ -158,7 +172,7 @@ export class CephImage implements Image {
 export async function openPointer(
   connection: Connection,
   label: string,
-  how: Extract<FunctionName, 'rbd_open' | 'rbd_open_read_only' | 'rbd_open_by_id_read_only'>,
+  how: Extract<FunctionName, `rbd_open${'' | '_by_id'}${'' | '_read_only'}`>,
   io: Pointer,
   nameOrId: Buffer,
   snap: Buffer | null = null,
@@ -178,15 +192,26 @@ export async function adopt<T>(connection: Connection, pointer: Pointer, make: (
   }
 }
 
-/** Finds an image by name, or says what of its name is not there. */
-export async function find(connection: Connection, pool: string, namespace: string, image: string): Promise<Location> {
-  if (image === '') throw new RbdeltaError('invalid', 'an image has a name of at least one character');
+/** Opens the head to write; what is in the trash has no name to open it by. */
+export async function openHead(connection: Connection, location: Location, label: string): Promise<Pointer> {
+  const { io, name, id, format } = location;
+  return format === 1
+    ? await openPointer(connection, label, 'rbd_open', io.pointer, cName(name, 'image'))
+    : await openPointer(connection, label, 'rbd_open_by_id', io.pointer, cName(id, 'id'));
+}
+
+/** Finds an image by name or id, or says what of its name is not there. */
+export async function find(connection: Connection, spec: ImageSpec): Promise<Location> {
+  const { pool, namespace, image, id } = spec;
+  if (id === undefined && image === '')
+    throw new RbdeltaError('invalid', 'an image has a name of at least one character');
   const io = await connection.io(pool, namespace);
-  const location = await locate(connection, io, image);
+  const location = await (id === undefined ? locate(connection, io, image) : locateById(connection, io, id));
   if (location) return location;
   await expectNamespace(connection, io);
   const where = namespace === '' ? `pool '${printable(pool)}'` : `namespace '${printable(`${pool}/${namespace}`)}'`;
-  throw new RbdeltaError('notFound', `there is no image '${printable(image)}' in ${where}`, {
+  const what = id === undefined ? `image '${printable(image)}'` : `image with the id '${printable(id)}'`;
+  throw new RbdeltaError('notFound', `there is no ${what} in ${where}`, {
     hint: `rbdelta ls ${namespace === '' ? pool : `${pool}/${namespace}`} shows its images`,
   });
 }

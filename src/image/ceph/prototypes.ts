@@ -37,6 +37,7 @@ export const prototypes = {
   rbd: {
     rbd_version: 'void rbd_version(_Out_ int *major, _Out_ int *minor, _Out_ int *extra)',
     rbd_open: 'int rbd_open(void *io, const void *name, _Out_ void **image, const void *snap)',
+    rbd_open_by_id: 'int rbd_open_by_id(void *io, const void *id, _Out_ void **image, const void *snap)',
     rbd_open_read_only: 'int rbd_open_read_only(void *io, const void *name, _Out_ void **image, const void *snap)',
     rbd_open_by_id_read_only:
       'int rbd_open_by_id_read_only(void *io, const void *id, _Out_ void **image, const void *snap)',
@@ -69,6 +70,8 @@ export const prototypes = {
     rbd_namespace_exists: 'int rbd_namespace_exists(void *io, const void *name, void *exists)',
     rbd_lock_get_owners: 'int rbd_lock_get_owners(void *image, _Out_ int *mode, void *owners, _Inout_ size_t *count)',
     rbd_lock_get_owners_cleanup: 'void rbd_lock_get_owners_cleanup(void *owners, size_t count)',
+    rbd_list_lockers:
+      'int64_t rbd_list_lockers(void *image, _Out_ int *exclusive, void *tag, _Inout_ size_t *tagLength, void *clients, _Inout_ size_t *clientsLength, void *cookies, _Inout_ size_t *cookiesLength, void *addresses, _Inout_ size_t *addressesLength)',
     rbd_list2: 'int rbd_list2(void *io, void *images, _Inout_ size_t *count)',
     rbd_image_spec_list_cleanup: 'void rbd_image_spec_list_cleanup(void *images, size_t count)',
     rbd_image_options_create: 'void rbd_image_options_create(_Out_ void **options)',

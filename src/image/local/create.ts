@@ -126,6 +126,11 @@ function newHeader(options: CreateOptions, dataPoolId: number | null): RbdHeader
     refuse(`the stripe unit ${stripeUnit} does not divide the object size ${objectBytes}`);
   }
   const striped = stripeUnit !== objectBytes || stripeCount !== 1;
+  if (options.mirrorMode !== undefined) {
+    throw new RbdeltaError('unsupported', 'the local pool mirrors no images', {
+      hint: 'leave the mode of mirroring out',
+    });
+  }
   let features = options.features ?? defaultFeatures;
   if ((features & ~supported) !== 0 || features > 0xffffffff) {
     const names = namesOfFeatures(features - (features & supported)).join(', ');

@@ -37,23 +37,38 @@ export interface ImageRef {
 export function findImage(store: Store, spec: ImageSpec): ImageRef {
   const poolId = poolIdOf(store, spec.pool);
   checkNamespace(store, poolId, spec.namespace);
-  const data = store.content.get(objectKey(poolId, spec.namespace, idObjectName(spec.image)));
-  if (data === undefined) {
-    const space = spec.namespace === '' ? '' : `/${spec.namespace}`;
-    const where = printable(`${spec.pool}${space}`);
-    throw new RbdeltaError('notFound', `there is no image '${printable(spec.image)}' in pool '${where}'`);
-  }
-  const id = idData.decode(data);
-  const header = loadHeader(store, { poolId, namespace: spec.namespace, id, name: spec.image });
+  const { id, name } =
+    spec.id === undefined ? { id: idOf(store, poolId, spec), name: spec.image } : byId(store, poolId, spec, spec.id);
+  const header = loadHeader(store, { poolId, namespace: spec.namespace, id, name });
   return {
     pool: spec.pool,
     poolId,
     namespace: spec.namespace,
-    name: spec.image,
+    name,
     id,
     dataPoolId: header.dataPoolId ?? poolId,
     prefix: header.objectPrefix,
   };
+}
+
+function idOf(store: Store, poolId: number, spec: ImageSpec): string {
+  const data = store.content.get(objectKey(poolId, spec.namespace, idObjectName(spec.image)));
+  if (data === undefined) throw noImage(spec, `'${printable(spec.image)}'`);
+  return idData.decode(data);
+}
+
+function byId(store: Store, poolId: number, spec: ImageSpec, id: string): { id: string; name: string } {
+  const directory = objectKey(poolId, spec.namespace, poolObject.directory);
+  const value = store.omap.get(Buffer.concat([directory, nameToBytes(directoryIdKey(id))]));
+  if (value === undefined) throw noImage(spec, `with the id '${printable(id)}'`);
+  return { id, name: directoryValue.decode(value) };
+}
+
+function noImage({ pool, namespace }: ImageSpec, what: string): RbdeltaError {
+  const where = printable(namespace === '' ? pool : `${pool}/${namespace}`);
+  return new RbdeltaError('notFound', `there is no image ${what} in pool '${where}'`, {
+    hint: `rbdelta ls ${where} shows its images`,
+  });
 }
 
 type HeaderOf = Pick<ImageRef, 'poolId' | 'namespace' | 'id' | 'name'>;

@@ -8,6 +8,7 @@ import type { Image, ImageInfo } from '../port.ts';
 import type { ImageSpec } from '../spec.ts';
 import { imageDirectory, ObjectFiles } from './files.ts';
 import { findImage, findSnapshot, headSize, type ImageRef, imageInfo, loadHeader } from './header.ts';
+import { isLocked } from './lock.ts';
 import { mapKey, readMap } from './object-maps.ts';
 import { imageExtents, ObjectTable, objectBytesBefore, objectsOf, piecesOf } from './objects.ts';
 import { changedBetween, intersect, isUnchanged, needsHeadSize, type Ranges, versionAt } from './snapset.ts';
@@ -75,6 +76,7 @@ export function readingPart(opened: OpenImage): Omit<Image, 'close'> {
         ),
       );
     },
+    lock: async () => (isLocked(store, image) ? 'exclusive' : null),
     parent: async () => null,
   };
 }

@@ -68,6 +68,19 @@ export async function openLocalPool(dir: string): Promise<LocalPool> {
       await removeImage(need(), spec);
       onProgress?.(1, 1);
     },
+    async forceRemoveSnapshot(spec, onProgress) {
+      const image = await openToWrite(need(), spec);
+      try {
+        const name = spec.snap ?? '';
+        const { snapshots } = await image.info();
+        // there are no clones here that would have to be flattened
+        const found = snapshots.find((one) => one.name === name && one.namespace === 'user');
+        if (found?.protection === 'protected') await image.unprotectSnapshot(name);
+        await image.removeSnapshot(name, onProgress);
+      } finally {
+        await image.close();
+      }
+    },
     list: async (pool, namespace) => {
       const poolId = poolIdOf(need(), pool);
       checkNamespace(need(), poolId, namespace);

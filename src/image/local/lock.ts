@@ -51,6 +51,12 @@ export function lockImage(store: Store, image: { dataPoolId: number; prefix: str
   };
 }
 
+/** Whether a living process has the image open to write. */
+export function isLocked(store: Store, image: { dataPoolId: number; prefix: string }): boolean {
+  const holder = parse(store.cluster.get(lockKey(image.dataPoolId, image.prefix)));
+  return holder !== null && isAlive(holder);
+}
+
 /** Whether an image with this prefix is there: in whatever pool and namespace its header is. */
 export const isKnown = (store: Store, dataPoolId: number, objectPrefix: string): boolean =>
   store.cluster.doesExist(sessionKey(dataPoolId, objectPrefix));
