@@ -1,6 +1,6 @@
 // The object map of an image or snapshot. Spec: formats/object-map/spec.md
 
-import { crc32c } from '@node-rs/crc32';
+import { createRequire } from 'node:module';
 import { counted } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import { putU64, u64At } from './struct.ts';
@@ -156,8 +156,16 @@ const checkRun = (states: Buffer, footer: Buffer, first: number, last: number): 
 
 const zeroBlock = Buffer.alloc(blockBytes);
 
+type Crc32c = typeof import('@node-rs/crc32').crc32c;
+
+/** Loaded when a map is there to be checked: most commands need none, and every start counts. */
+let crc32c: Crc32c | undefined;
+
 /** CRC-32C without the usual inversions: of `bytes`, going on from `crc`. */
-const rawCrc = (bytes: Uint8Array, crc: number): number => ~crc32c(bytes as Buffer, ~crc >>> 0) >>> 0;
+const rawCrc = (bytes: Uint8Array, crc: number): number => {
+  crc32c ??= (createRequire(import.meta.url)('@node-rs/crc32') as { crc32c: Crc32c }).crc32c;
+  return ~crc32c(bytes as Buffer, ~crc >>> 0) >>> 0;
+};
 
 let shiftTables: Uint32Array | undefined;
 
