@@ -1,7 +1,7 @@
 // Reads a command line as rbd (boost) does: `--opt value`, `--opt=value`, `-ovalue`, options anywhere, each once.
 
 import { RbdeltaError } from '../error.ts';
-import { type OptionName, optionNamed, options } from './options.ts';
+import { type OptionName, optionNamed, options, valueHint } from './options.ts';
 
 export const usage = (message: string, hint?: string): RbdeltaError =>
   new RbdeltaError('usage', message, hint === undefined ? {} : { hint });
@@ -46,13 +46,15 @@ export class Args {
     if (text === null) return null;
     const value = read(text);
     if (value !== null) return value;
-    const { value: expected, describe } = options[name];
-    throw usage(
-      `the argument for option '--${name}' is invalid: '${text}'`,
-      `expected ${expected}${describe === '' ? '' : `: ${describe}`}`,
-    );
+    throw invalidValue(name, text);
   }
 }
+
+export const invalidValue = (name: OptionName, text: string): RbdeltaError =>
+  usage(`the argument for option '--${name}' is invalid: '${text}'`, valueHint(name));
+
+const missingValue = (name: OptionName): RbdeltaError =>
+  usage(`the required argument for option '--${name}' is missing`, valueHint(name));
 
 /** Foreign options that stand alone; of any other, a word that follows is its value. */
 const foreignFlags = new Set(['--no-mon-config', '--no-config-file']);
@@ -103,7 +105,7 @@ function readLong(args: Args, word: string, follows: string | null): boolean {
     args.set(name, word.slice(equals + 1));
     return false;
   }
-  if (follows === null) throw usage(`the required argument for option '--${name}' is missing`);
+  if (follows === null) throw missingValue(name);
   args.set(name, follows);
   return true;
 }
@@ -122,7 +124,7 @@ function readShort(args: Args, word: string, follows: string | null): boolean {
       args.set(name, rest);
       return false;
     }
-    if (follows === null) throw usage(`the required argument for option '--${name}' is missing`);
+    if (follows === null) throw missingValue(name);
     args.set(name, follows);
     return true;
   }

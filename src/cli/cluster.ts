@@ -31,6 +31,7 @@ export function chooseCluster(
   env: Environment,
   exists: (path: string) => boolean = existsSync,
 ): ClusterChoice {
+  args.value('timeout', millisecondsFrom); // whatever the cluster: what is no time is refused
   const dir = args.text('cluster-dir');
   const named = cephOptions.find((name) => args.has(name));
   if (dir !== null) {
@@ -156,6 +157,12 @@ async function openCluster(choice: ClusterChoice): Promise<{ cluster: Cluster; p
     return { cluster: await openLocalPool(choice.dir), pool: 'rbd' };
   }
   const { connectCeph } = await import('../image/ceph/index.ts');
-  const cluster = await connectCeph(choice.options);
+  const cluster = await connectCeph(choice.options).catch((error: unknown) => {
+    if (choice.conf === null || !(error instanceof RbdeltaError) || error.code !== 'notFound') throw error;
+    throw new RbdeltaError(error.code, error.message, {
+      hint: 'name the right one with --conf or CEPH_CONF; without any: -m HOST --keyring FILE',
+      cause: error,
+    });
+  });
   return { cluster, pool: cluster.defaultPool };
 }

@@ -3,7 +3,7 @@
 import { RbdeltaError } from '../error.ts';
 import { defaultFeatures, feature, featureOfName } from '../format/rbd-features.ts';
 import type { CreateOptions } from '../image/port.ts';
-import { type Args, usage } from './args.ts';
+import { type Args, invalidValue } from './args.ts';
 import type { Call } from './command.ts';
 import type { OptionName } from './options.ts';
 import {
@@ -83,7 +83,7 @@ function featuresFrom(lists: readonly string[], shared: boolean): number | null 
   for (const name of names) {
     const bit = featureOfName(name);
     if (bit === null || (bit & selectable) === 0) {
-      throw usage(`the argument for option '--image-feature' is invalid: '${name}'`);
+      throw invalidValue('image-feature', name);
     }
     features |= bit;
   }

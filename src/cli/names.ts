@@ -61,7 +61,7 @@ export function imageFrom(args: Args, positionals: Positionals, options: NameRul
   const said = text === null || text === '' ? null : readSpec(text, rules);
   if ((said?.image ?? otherwise?.image ?? '') === '') {
     throw new RbdeltaError('invalid', `${dest ? 'destination ' : ''}image name was not specified`, {
-      hint: guessOf(args) ?? 'name it as [pool/[namespace/]]image, or with --image',
+      hint: guessOf(args) ?? `name it as [pool/[namespace/]]image, or with ${dest ? '--dest' : '--image'}`,
     });
   }
   const named: NamedImage = {
@@ -85,7 +85,11 @@ function checked(named: NamedImage, { snap = 'may', rules = 'existing', dest = f
   if (snap === 'none' && named.snap !== null) {
     throw invalid(`${dest ? 'destination ' : ''}snapshot name specified for a command that doesn't use it`);
   }
-  if (snap === 'must' && named.snap === null) throw invalid('snapshot name was not specified');
+  if (snap === 'must' && named.snap === null) {
+    throw new RbdeltaError('invalid', 'snapshot name was not specified', {
+      hint: 'name it as image@snap, or with --snap',
+    });
+  }
   return named;
 }
 
@@ -122,8 +126,9 @@ export function imageOrFileFrom(args: Args, positionals: Positionals, options: N
 export function pathFrom(args: Args, positionals: Positionals, what = 'path'): string {
   const path = (what === 'path' ? args.text('path') : null) ?? positionals.take();
   if (path === null || path === '') {
-    const hint = guessOf(args);
-    throw new RbdeltaError('invalid', `${what} was not specified`, hint === null ? {} : { hint });
+    throw new RbdeltaError('invalid', `${what} was not specified`, {
+      hint: guessOf(args) ?? 'it is a file, - or s3://bucket/key',
+    });
   }
   return path;
 }

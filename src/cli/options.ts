@@ -9,6 +9,8 @@ export interface OptionSpec {
   many?: true;
   group: OptionGroup;
   describe: string;
+  /** What a value must be, where its name does not tell enough: for the hint about one that will not do. */
+  expects?: string;
   /** Accepted without a word in the help; with a text: the notice says to use that instead. */
   hidden?: true;
   deprecated?: string;
@@ -22,7 +24,12 @@ const table = {
   image: { value: 'IMAGE', group: 'Names', describe: 'image; a whole spec will do' },
   snap: { value: 'SNAP', group: 'Names', describe: 'snapshot' },
   'image-id': { value: 'ID', group: 'Names', describe: 'id of the image, in place of its name' },
-  'snap-id': { value: 'ID', group: 'Names', describe: 'id of the snapshot, in place of its name' },
+  'snap-id': {
+    value: 'ID',
+    group: 'Names',
+    describe: 'id of the snapshot, in place of its name',
+    expects: 'a number, which snap ls shows',
+  },
   path: { value: 'PATH', group: 'Names', describe: 'file, - or s3://bucket/key' },
   'dest-pool': { value: 'POOL', group: 'Names', describe: 'pool of the new image' },
   'dest-namespace': { value: 'NAME', group: 'Names', describe: 'namespace of the new image' },
@@ -35,7 +42,12 @@ const table = {
   'diff-format': { value: '1|2', group: 'Diff', describe: 'version of the diff stream [1]' },
 
   compress: { value: 'zstd[:LEVEL]', group: 'Stream', describe: 'compress what is written' },
-  'max-rate': { value: 'SIZE', group: 'Stream', describe: 'bytes a second at most, as 50M' },
+  'max-rate': {
+    value: 'SIZE',
+    group: 'Stream',
+    describe: 'bytes a second at most, as 50M',
+    expects: 'a size above 0, as 50M',
+  },
   'queue-depth': { value: 'N', group: 'Stream', describe: 'reads or writes under way at once' },
   'export-format': { value: '1|2', group: 'Stream', describe: '1: raw bytes, 2: with snapshots [1]' },
   'sparse-size': { value: 'SIZE', group: 'Stream', describe: 'zeros of this size become holes [4K]' },
@@ -47,9 +59,27 @@ const table = {
   'dry-run': { group: 'Target', describe: 'read and check everything, write nothing' },
   'allow-shrink': { group: 'Target', describe: 'permit a smaller size' },
 
-  size: { alias: ['s'], value: 'SIZE', group: 'New image', describe: 'size, as 10G [M]' },
-  'object-size': { value: 'SIZE', group: 'New image', describe: 'object size, 4K to 32M [4M]' },
-  order: { value: 'N', group: 'New image', describe: '', hidden: true, deprecated: '--object-size' },
+  size: {
+    alias: ['s'],
+    value: 'SIZE',
+    group: 'New image',
+    describe: 'size, as 10G [M]',
+    expects: 'a size, as 512M or 10G; a number alone counts MiB',
+  },
+  'object-size': {
+    value: 'SIZE',
+    group: 'New image',
+    describe: 'object size, 4K to 32M [4M]',
+    expects: 'a size from 4K to 32M',
+  },
+  order: {
+    value: 'N',
+    group: 'New image',
+    describe: '',
+    hidden: true,
+    deprecated: '--object-size',
+    expects: 'a number from 12 to 25',
+  },
   'image-format': { value: '2', group: 'New image', describe: 'only 2', hidden: true },
   'new-format': { group: 'New image', describe: '', hidden: true, deprecated: 'it is the default' },
   'image-feature': {
@@ -57,14 +87,21 @@ const table = {
     many: true,
     group: 'New image',
     describe: 'features, separated by commas',
+    expects: 'layering, striping, exclusive-lock, object-map, fast-diff, deep-flatten, journaling',
   },
   'image-shared': { group: 'New image', describe: 'no exclusive lock, nor what needs it' },
   'stripe-unit': { value: 'SIZE', group: 'New image', describe: 'stripe unit' },
   'stripe-count': { value: 'N', group: 'New image', describe: 'stripe count' },
   'data-pool': { value: 'POOL', group: 'New image', describe: 'pool for the data objects' },
   'mirror-image-mode': { value: 'journal|snapshot', group: 'New image', describe: '', hidden: true },
-  'journal-splay-width': { value: 'N', group: 'New image', describe: '', hidden: true },
-  'journal-object-size': { value: 'SIZE', group: 'New image', describe: '', hidden: true },
+  'journal-splay-width': { value: 'N', group: 'New image', describe: '', hidden: true, expects: 'a whole number' },
+  'journal-object-size': {
+    value: 'SIZE',
+    group: 'New image',
+    describe: '',
+    hidden: true,
+    expects: 'a size from 4K to 64M',
+  },
   'journal-pool': { value: 'POOL', group: 'New image', describe: '', hidden: true },
   'thick-provision': { group: 'New image', describe: '', hidden: true },
   'skip-quiesce': { group: 'Target', describe: '', hidden: true },
@@ -91,6 +128,20 @@ const table = {
 
 export type OptionName = keyof typeof table;
 export const options: Record<OptionName, OptionSpec> = table;
+
+const expectedOf: Record<string, string> = {
+  SIZE: 'a size, as 4096, 64K or 10G',
+  N: 'a whole number above 0',
+  SECONDS: 'a number of seconds above 0, as 10 or 0.5',
+};
+
+/** The hint about a value that will not do, or about none at all; undefined where anything will do. */
+export function valueHint(name: OptionName): string | undefined {
+  const { value = '', expects } = options[name];
+  const choices = value.includes('|') ? value.split('|').join(' or ') : undefined;
+  const expected = expects ?? expectedOf[value] ?? choices;
+  return expected === undefined ? undefined : `--${name} takes ${expected}`;
+}
 
 /** Which options go together. */
 export const imageNames = ['pool', 'namespace', 'image'] as const;

@@ -1,5 +1,7 @@
 // One command line from its words to its exit status. Everything from outside is passed in.
 
+import { existsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { errnoOf } from '../bytes/errno.ts';
 import { printable } from '../bytes/text.ts';
 import { codeOfErrno, exitStatus, RbdeltaError } from '../error.ts';
@@ -155,7 +157,8 @@ function fail(error: unknown, say: (text: string) => void): number {
   // Nobody listens at the other end of the pipe: that somebody left is no news.
   if (known.code !== 'brokenPipe') {
     say(`rbdelta: ${oneLine(known.message)}\n`);
-    if (known.hint !== undefined) say(`hint: ${oneLine(known.hint)}\n`);
+    const hint = known.hint ?? missingDirectory(known.cause);
+    if (hint !== undefined) say(`hint: ${oneLine(hint)}\n`);
   }
   return exitStatus[known.code];
 }
@@ -164,6 +167,13 @@ function fail(error: unknown, say: (text: string) => void): number {
 function fromErrno(error: unknown): RbdeltaError | null {
   const errno = errnoOf(error);
   return errno === null ? null : new RbdeltaError(codeOfErrno(errno), (error as Error).message, { cause: error });
+}
+
+/** Of a file that is not there: that its directory is not there either is what there is to know. */
+function missingDirectory(cause: unknown): string | undefined {
+  const { path } = (cause ?? {}) as { path?: unknown };
+  if (errnoOf(cause) !== 'ENOENT' || typeof path !== 'string' || existsSync(dirname(path))) return undefined;
+  return `there is no directory ${dirname(path)}`;
 }
 
 /** Whatever was named: one line, and nothing that moves the cursor. */

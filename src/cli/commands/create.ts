@@ -16,7 +16,7 @@ export const command: Command = {
     const named = imageFrom(call.args, call.positionals, { snap: 'none', rules: 'new' });
     const options = creationFrom(call);
     const size = call.args.value('size', imageSizeFrom);
-    if (size === null) throw new RbdeltaError('invalid', 'must specify --size <M/G/T>');
+    if (size === null) throw new RbdeltaError('invalid', 'must specify --size <M/G/T>', { hint: 'as --size 10G' });
     await withCluster(call, (cluster, pool) => cluster.create(inPool(named, pool), { ...options, size }));
   },
 };

@@ -15,7 +15,7 @@ export const command: Command = {
   async run(call) {
     const named = imageFrom(call.args, call.positionals, { snap: 'none' });
     const size = call.args.value('size', imageSizeFrom);
-    if (size === null) throw new RbdeltaError('invalid', 'must specify --size <M/G/T>');
+    if (size === null) throw new RbdeltaError('invalid', 'must specify --size <M/G/T>', { hint: 'as --size 10G' });
     await withWritableImage(call, named, async (image) => {
       const { size: oldSize } = await image.info();
       if (size === oldSize)
