@@ -1,0 +1,95 @@
+// What images and points there are. The manifests tell; a catalog per image saves reading all of them.
+
+import { mapOrdered } from '../bytes/ordered.ts';
+import { type CatalogEntry, decodeCatalog, encodeCatalog, limits as fileLimits } from '../format/repository.ts';
+import { decodeManifest, limits as manifestLimits, type Manifest } from '../format/manifest.ts';
+import { type ImageName, imageFolder, imageOfFolders, isPointId, pointFolder } from './keys.ts';
+import type { Repository } from './repository.ts';
+
+/** Requests under way at once. */
+const requests = 16;
+
+/** The images that have a folder, sorted by their folders. */
+export async function* images({ store }: Repository): AsyncGenerator<ImageName, void, undefined> {
+  for await (const pool of store.folders(''))
+    for await (const image of store.folders(`${pool}/`)) yield imageOfFolders(pool, image);
+}
+
+/** The manifest of a point; null where there is none. */
+export async function readManifest({ store }: Repository, image: ImageName, point: string): Promise<Manifest | null> {
+  const key = `${pointFolder(image, point)}manifest.json`;
+  const bytes = await store.get(key, manifestLimits.manifestBytes);
+  return bytes === null ? null : decodeManifest(bytes, store.nameOf(key));
+}
+
+/**
+ * The points of an image, oldest first: those in the catalog that have a folder, and those in no catalog that have a
+ * manifest. Costs a request for each page of the list of folders, one for the catalog, one for each point not in it.
+ */
+export async function readPoints(repository: Repository, image: ImageName): Promise<CatalogEntry[]> {
+  const { store } = repository;
+  const known = new Map((await readCatalog(repository, image)).map((entry) => [entry.id, entry]));
+  const folders: string[] = [];
+  for await (const folder of store.folders(imageFolder(image))) if (isPointId(folder)) folders.push(folder);
+  const found: CatalogEntry[] = [];
+  const lookedUp = mapOrdered(folders, requests, async (id) => {
+    const entry = known.get(id);
+    if (entry !== undefined) return entry;
+    const manifest = await readManifest(repository, image, id);
+    return manifest === null ? null : entryOf(manifest);
+  });
+  for await (const entry of lookedUp) if (entry !== null) found.push(entry);
+  return found.sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+/** What is written; empty where there is none, or one that cannot be read: the manifests tell then. */
+export async function readCatalog({ store }: Repository, image: ImageName): Promise<CatalogEntry[]> {
+  const key = catalogKey(image);
+  const bytes = await store.get(key, fileLimits.catalogBytes);
+  if (bytes === null) return [];
+  try {
+    return decodeCatalog(bytes, store.nameOf(key)).points;
+  } catch {
+    return [];
+  }
+}
+
+/** Replaces the catalog by what `change` makes of it. Only under the image's lock. */
+export async function updateCatalog(
+  repository: Repository,
+  image: ImageName,
+  change: (points: CatalogEntry[]) => CatalogEntry[],
+): Promise<void> {
+  const points = change(await readCatalog(repository, image)).sort((a, b) => (a.id < b.id ? -1 : 1));
+  await repository.store.put(catalogKey(image), encodeCatalog({ format: 1, points }));
+}
+
+/** The catalog with this entry in place of the one with its id, if there is one. */
+export const withEntry =
+  (entry: CatalogEntry) =>
+  (points: CatalogEntry[]): CatalogEntry[] => [...points.filter(({ id }) => id !== entry.id), entry];
+
+export const catalogKey = (image: ImageName): string => `${imageFolder(image)}catalog.json`;
+
+/** What the catalog says of a point. `proofs` are not in the manifest. */
+export function entryOf(manifest: Manifest, proofs: CatalogEntry['proofs'] = {}): CatalogEntry {
+  const { image, snapshot, base, stream, segments, index, writer } = manifest;
+  return {
+    id: manifest.point,
+    pool: image.pool,
+    namespace: image.namespace,
+    image: image.name,
+    imageId: image.id,
+    snapshot: snapshot.name,
+    created: manifest.created,
+    base: base?.point ?? null,
+    size: image.size,
+    fingerprint: manifest.fingerprint,
+    dataBytes: stream.dataBytes,
+    storedBytes: segments.reduce((sum, { bytes }) => sum + bytes, 0) + index.bytes,
+    tags: manifest.tags,
+    pinned: manifest.pinned,
+    seconds: writer.seconds,
+    proofs,
+  };
+}

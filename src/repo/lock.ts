@@ -1,0 +1,185 @@
+// One writer an image, by files that need no more of a store than a list that is up to date. Spec: formats/repository/spec.md
+
+import { randomBytes } from 'node:crypto';
+import { readFile, readlink } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RbdeltaError } from '../error.ts';
+import { decodeLockFile, encodeLockFile, type LockFile } from '../format/repository.ts';
+import { type ImageName, imageFolder, textOf } from './keys.ts';
+import { type Repository, smallFileBytes } from './repository.ts';
+
+export interface LockOptions {
+  /** What it is taken for, for others who find it: `backup`, `prune`. */
+  operation: string;
+  /** How long to wait for another to release it; 0 if absent. */
+  waitMs?: number;
+  /** A lock that was not renewed for this long is dead; 300 if absent. */
+  leaseSeconds?: number;
+  signal?: AbortSignal | undefined;
+  /** Told of dead locks that were removed. */
+  onNotice?: ((text: string) => void) | undefined;
+}
+
+export interface Lock {
+  /** Fails with `busy` if the lock is no longer ours: somebody took us for dead. */
+  assertHeld(): Promise<void>;
+  release(): Promise<void>;
+}
+
+/** A lock that is there. */
+export interface FoundLock {
+  key: string;
+  /** null: it was released meanwhile, or cannot be read. */
+  file: LockFile | null;
+  ageMs: number;
+  isDead: boolean;
+}
+
+const attemptMs = 500;
+
+/** Takes the lock of the image. `busy` if another live one is there, and still is after `waitMs`. */
+export async function takeLock(repository: Repository, image: ImageName, options: LockOptions): Promise<Lock> {
+  const { store } = repository;
+  const { leaseSeconds = 300, waitMs = 0, signal } = options;
+  const nonce = randomBytes(8).toString('hex');
+  const key = `${lockFolder(image)}${nonce}.json`;
+  const owner = { host: hostname(), pid: process.pid, startTime: await startTimeOf(process.pid), id: nonce };
+  const bytes = encodeLockFile({
+    format: 1,
+    owner,
+    operation: options.operation,
+    acquired: new Date(await store.nowMs()).toISOString(),
+    leaseSeconds,
+  });
+  const giveUpMs = performance.now() + waitMs;
+  for (;;) {
+    signal?.throwIfAborted();
+    await store.put(key, bytes);
+    const other = await otherLive(repository, image, key, options).catch(async (error: unknown) => {
+      await store.remove([key]).catch(() => {});
+      throw error;
+    });
+    if (other === null) break;
+    await store.remove([key]);
+    if (performance.now() >= giveUpMs) throw heldBy(other, image);
+    // not in step with the other, who may retreat from us as we do from them
+    await sleep(attemptMs * (0.5 + Math.random()), undefined, signal ? { signal } : {});
+  }
+
+  const isThere = async (): Promise<boolean> => (await store.stat(key)) !== null;
+  let renewing: Promise<void> = Promise.resolve();
+  const timer = setInterval(
+    () => {
+      // A lock that somebody removed does not come back. A renewal that fails is made up for by the next one.
+      renewing = isThere()
+        .then((there) => (there ? store.put(key, bytes) : undefined))
+        .catch(() => {});
+    },
+    (leaseSeconds * 1000) / 3,
+  );
+  timer.unref();
+  return {
+    async assertHeld() {
+      if (await isThere()) return;
+      throw new RbdeltaError('busy', `the lock of ${textOf(image)} was taken away from us: nothing is committed`, {
+        hint: 'rbdelta repo list shows what is there; run the command again',
+      });
+    },
+    async release() {
+      clearInterval(timer);
+      await renewing;
+      await store.remove([key]);
+    },
+  };
+}
+
+/** All locks of the image, dead ones too. */
+export async function listLocks(repository: Repository, image: ImageName): Promise<FoundLock[]> {
+  const { store } = repository;
+  const found: FoundLock[] = [];
+  let nowMs: number | null = null;
+  for await (const { key, modifiedMs } of store.list(lockFolder(image))) {
+    const bytes = await store.get(key, smallFileBytes);
+    if (bytes === null) continue;
+    nowMs ??= await store.nowMs();
+    const file = readable(bytes, key);
+    const ageMs = Math.max(0, nowMs - modifiedMs);
+    const leaseMs = (file?.leaseSeconds ?? 300) * 1000;
+    found.push({ key, file, ageMs, isDead: ageMs > leaseMs || (file !== null && (await isGone(file.owner))) });
+  }
+  return found;
+}
+
+const lockFolder = (image: ImageName): string => `${imageFolder(image)}lock/`;
+
+/** A lock whose content nobody can read holds until its lease is over. */
+function readable(bytes: Buffer, key: string): LockFile | null {
+  try {
+    return decodeLockFile(bytes, key);
+  } catch {
+    return null;
+  }
+}
+
+/** Somebody else's live lock; dead ones are removed on the way. */
+async function otherLive(
+  repository: Repository,
+  image: ImageName,
+  ownKey: string,
+  { onNotice }: LockOptions,
+): Promise<FoundLock | null> {
+  let live: FoundLock | null = null;
+  for (const lock of await listLocks(repository, image)) {
+    if (lock.key === ownKey) continue;
+    if (!lock.isDead) {
+      live ??= lock;
+      continue;
+    }
+    await repository.store.remove([lock.key]);
+    onNotice?.(`removed a dead lock of ${textOf(image)}: ${describe(lock)}`);
+  }
+  return live;
+}
+
+const describe = ({ file, ageMs }: FoundLock): string => {
+  const age = `${Math.round(ageMs / 1000)} s ago`;
+  if (file === null) return `one that cannot be read, last written ${age}`;
+  const { owner, operation } = file;
+  return `${operation} by process ${owner.pid} on ${owner.host}, last seen ${age}`;
+};
+
+const heldBy = (lock: FoundLock, image: ImageName): RbdeltaError =>
+  new RbdeltaError('busy', `${textOf(image)} is locked: ${describe(lock)}`, {
+    hint: 'wait for it with --wait SECONDS; if that process is gone for good: rbdelta repo unlock',
+  });
+
+/** Whether the owner was a process that we would see, and is no more. */
+async function isGone({ pid, startTime }: LockFile['owner']): Promise<boolean> {
+  const here = await placeOf();
+  if (here === null || !startTime?.startsWith(`${here} `)) return false;
+  return (await startTimeOf(pid)) !== startTime;
+}
+
+/** What tells a process from a later one with the same pid: where it runs, and its start in ticks. */
+async function startTimeOf(pid: number): Promise<string | null> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
+    // The name of the command, in parentheses, may hold anything.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const here = await placeOf();
+    return here === null ? null : `${here} ${fields[19]}`;
+  } catch {
+    return null;
+  }
+}
+
+/** This boot of this machine, and the namespace of pids: a container sees no processes outside, hosts share names. */
+async function placeOf(): Promise<string | null> {
+  try {
+    const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+    return `${boot} ${await readlink('/proc/self/ns/pid')}`;
+  } catch {
+    return null;
+  }
+}
