@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // rbdelta: finds the command, runs it, and turns how it ended into an exit status.
 
 import { RbdeltaError } from '../error.ts';
