@@ -66,7 +66,10 @@ const schema = v.pipe(
       v.check((list) => list.length > 0 && list.length <= limits.segments, `1 to ${limits.segments} segments`),
       v.check((list) => rising(list.map((segment) => segment.name)), 'in the order of the names, each once'),
     ),
-    index: v.object({ name: fileName, bytes: positive, directoryBytes: positive, directorySha256: sha256Hex, wrap }),
+    index: v.pipe(
+      v.object({ name: fileName, bytes: positive, directoryBytes: positive, directorySha256: sha256Hex, wrap }),
+      v.check(({ bytes, directoryBytes }) => bytes > directoryBytes, 'longer than its directory'),
+    ),
     writer: v.object({ rbdelta: filled, host: v.string(), seconds }),
   }),
   v.check(({ segments, index }) => {
