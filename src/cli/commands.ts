@@ -12,6 +12,11 @@ export interface CommandEntry {
 
 export const commands: readonly CommandEntry[] = [
   {
+    names: ['backup'],
+    summary: 'Back up images to a repository.',
+    load: () => import('./commands/backup.ts'),
+  },
+  {
     names: ['export-diff'],
     summary: 'Export incremental diff to file.',
     load: () => import('./commands/export-diff.ts'),
@@ -125,6 +130,11 @@ export const commands: readonly CommandEntry[] = [
     names: ['pool rm', 'pool remove'],
     summary: 'Delete a pool (local pools only).',
     load: () => import('./commands/pool-remove.ts'),
+  },
+  {
+    names: ['repo init'],
+    summary: 'Make a repository.',
+    load: () => import('./commands/repo-init.ts'),
   },
   {
     names: ['completion'],

@@ -16,7 +16,7 @@ export interface OptionSpec {
   deprecated?: string;
 }
 
-export type OptionGroup = 'Names' | 'Diff' | 'Stream' | 'New image' | 'Target' | 'Output' | 'Cluster';
+export type OptionGroup = 'Backup' | 'Names' | 'Diff' | 'Stream' | 'New image' | 'Target' | 'Output' | 'Cluster';
 
 const table = {
   pool: { alias: ['p'], value: 'POOL', group: 'Names', describe: 'pool' },
@@ -51,6 +51,15 @@ const table = {
   'queue-depth': { value: 'N', group: 'Stream', describe: 'reads or writes under way at once' },
   'export-format': { value: '1|2', group: 'Stream', describe: '1: raw bytes, 2: with snapshots [1]' },
   'sparse-size': { value: 'SIZE', group: 'Stream', describe: 'zeros of this size become holes [4K]' },
+
+  full: { group: 'Backup', describe: 'a full, though there is a point to build on' },
+  tag: { value: 'TAG', many: true, group: 'Backup', describe: 'a word to find or keep points by' },
+  trim: { group: 'Backup', describe: 'leave out what was rewritten with the same bytes' },
+  pre: { value: 'COMMAND', group: 'Backup', describe: 'run before the snapshot is made' },
+  post: { value: 'COMMAND', group: 'Backup', describe: 'run when the snapshot is made, or could not be' },
+  wait: { value: 'SECONDS', group: 'Backup', describe: 'wait for another writer of the image [0]' },
+  'storage-class': { value: 'CLASS', group: 'Stream', describe: 'of segments in S3, as STANDARD_IA' },
+  sse: { value: 'AES256|aws:kms[:KEY]', group: 'Stream', describe: 'encryption by the S3 server' },
 
   rollback: { group: 'Target', describe: 'HEAD differs from the base: put it back first' },
   force: { group: 'Target', describe: 'apply as rbd does, without comparing HEAD with the base' },

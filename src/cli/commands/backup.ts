@@ -1,0 +1,188 @@
+// rbdelta backup: new points of images in a repository.
+
+import { RbdeltaError, exitStatus } from '../../error.ts';
+import type { Cluster } from '../../image/port.ts';
+import { type BackupOptions, type BackupResult, backup, dryBackup } from '../../ops/backup.ts';
+import type { BackupPlan } from '../../ops/backup-plan.ts';
+import { type BackupSource, fileBackupSource, imageSource } from '../../ops/backup-source.ts';
+import { matchImages } from '../../ops/match-images.ts';
+import { parseCompress } from '../../ops/path.ts';
+import type { Repository } from '../../repo/repository.ts';
+import { withCluster } from '../cluster.ts';
+import type { Call, Command } from '../command.ts';
+import { runHook } from '../hooks.ts';
+import { cluster } from '../options.ts';
+import { bytesText, list, object, optional, toJson, type Tree } from '../print.ts';
+import { placeOf, storeOptions, withRepository } from '../repository.ts';
+import { usage } from '../args.ts';
+import { millisecondsFrom } from '../values.ts';
+import { version } from '../version.ts';
+
+export const command: Command = {
+  positionals: ['<image>', '<repository...>'],
+  options: [
+    'full',
+    'snap',
+    'tag',
+    'trim',
+    'compress',
+    'pre',
+    'post',
+    'wait',
+    'dry-run',
+    'json',
+    'no-progress',
+    ...storeOptions,
+    ...cluster,
+  ],
+  examples: [
+    ['backup volumes/vm-1 s3://bucket/prod', 'a full the first time, then increments'],
+    ["backup 'volumes/vm-*' volumes/db /backups", 'several images; globs are matched by rbdelta'],
+    ['backup --snap monday volumes/vm-1 /backups', 'a snapshot that is there, and stays'],
+    ["backup --pre 'ssh vm fsfreeze -f /srv' --post 'ssh vm fsfreeze -u /srv' vm /backups", 'a consistent one'],
+    ['backup file:/dev/vg/lv /backups', 'a device or file: all of it is read, what differs is stored'],
+  ],
+  notes:
+    'The snapshot that a backup makes stays until the next backup is complete; the image needs it to tell what changed. ' +
+    'If it is lost, everything is read and compared, and only what differs is stored. A run that was interrupted goes on ' +
+    'when it is started again. One line for each image is printed on standard error; with --json the result goes to ' +
+    'standard output. One image that fails does not keep the others from being backed up; the status is that of the first ' +
+    'failure. The hooks get RBDELTA_IMAGE; --post runs also when the snapshot could not be made.',
+  async run(call) {
+    const words = call.positionals.rest();
+    const where = placeOf(words.length > 1 ? words.pop() : null);
+    const { args } = call;
+    const compress = args.text('compress');
+    const waitMs = args.value('wait', millisecondsFrom);
+    const snap = args.text('snap');
+    const options = (source: BackupSource): BackupOptions => ({
+      version,
+      full: args.has('full'),
+      trim: args.has('trim'),
+      tags: args.texts('tag'),
+      ...(snap !== null && { snap }),
+      ...(compress !== null && { level: parseCompress(compress) }),
+      ...(waitMs !== null && { waitMs }),
+      hooks: hooksFrom(call, source),
+      signal: call.signal,
+      onNotice: call.notice,
+    });
+    const outcomes: Outcome[] = [];
+    await withRepository(call, where, async (repository) => {
+      await withSources(call, words, async (sources) => {
+        if (snap !== null && sources.length > 1) throw usage('--snap names a snapshot of one image, not of several');
+        for (const source of sources) outcomes.push(await one(call, repository, source, options(source)));
+      });
+    });
+    if (args.has('json')) await call.stdout.write(toJson(list('image', outcomes.map(outcomeTree)), false));
+    return outcomes.find(({ status }) => status !== 0)?.status;
+  },
+};
+
+interface Outcome {
+  image: string;
+  status: number;
+  result: BackupResult | null;
+  plan: BackupPlan | null;
+  error: string | null;
+}
+
+/** Backs one image up, and says in one line what was done or why not. */
+async function one(call: Call, repository: Repository, source: BackupSource, options: BackupOptions): Promise<Outcome> {
+  const outcome: Outcome = { image: source.name, status: 0, result: null, plan: null, error: null };
+  try {
+    if (call.args.has('dry-run')) {
+      outcome.plan = await dryBackup(repository, source, options);
+      if (!call.args.has('json')) await call.stdout.write(`${planText(source, outcome.plan)}\n`);
+      return outcome;
+    }
+    const progress = call.progress(`Backing up ${source.name}`);
+    const result = await backup(repository, source, {
+      ...options,
+      onProgress: ({ reached, size }) => progress.update(reached, size),
+    });
+    outcome.result = result;
+    progress.clear();
+    call.notice(resultText(source, result));
+  } catch (error) {
+    if (!(error instanceof RbdeltaError) || error.code === 'interrupted') throw error;
+    outcome.status = exitStatus[error.code];
+    outcome.error = error.message;
+    call.notice(`${source.name}: ${error.message}${error.hint === undefined ? '' : `\nhint: ${error.hint}`}`);
+  }
+  return outcome;
+}
+
+async function withSources(
+  call: Call,
+  words: readonly string[],
+  use: (sources: BackupSource[]) => Promise<void>,
+): Promise<void> {
+  const files = words.filter((word) => word.startsWith('file:'));
+  const rest = words.filter((word) => !word.startsWith('file:'));
+  const fileSources = files.map((word) => fileBackupSource(word.slice('file:'.length)));
+  if (rest.length === 0) return use(fileSources);
+  await withCluster(call, async (cluster: Cluster, pool) => {
+    const specs = await matchImages(cluster, rest, pool);
+    await use([...specs.map((spec) => imageSource(cluster, spec)), ...fileSources]);
+  });
+}
+
+function hooksFrom(call: Call, source: BackupSource): NonNullable<BackupOptions['hooks']> {
+  const hook = (name: 'pre' | 'post') => {
+    const command = call.args.text(name);
+    return command === null ? {} : { [name]: () => runHook(call, name, command, { RBDELTA_IMAGE: source.name }) };
+  };
+  return { ...hook('pre'), ...hook('post') };
+}
+
+const resultText = ({ name }: BackupSource, result: BackupResult): string => {
+  const { point, method, base, bytesRead, dataBytes, storedBytes, resumedBytes, seconds } = result;
+  const kind = method === 'full' ? 'full' : method === 'increment' ? `since ${base}` : `compared with ${base}`;
+  const resumed = resumedBytes > 0 ? `, ${bytesText(resumedBytes)} of it before it was interrupted` : '';
+  return (
+    `${name}: ${point} (${kind}), ${bytesText(bytesRead)} read, ${bytesText(dataBytes)} changed, ` +
+    `${bytesText(storedBytes)} stored${resumed}, ${seconds.toFixed(1)} s`
+  );
+};
+
+const planText = ({ name }: BackupSource, { method, base, snapshot, notice }: BackupPlan): string => {
+  const kind = {
+    full: 'a full',
+    increment: `an increment on ${base?.id}`,
+    compare: `an increment on ${base?.id}, by reading everything`,
+  }[method];
+  const from = snapshot.ours ? 'a snapshot that is made for it' : `the snapshot ${snapshot.name}`;
+  return `${name}: ${kind}, of ${from}${notice === null ? '' : `\n  ${notice}`}`;
+};
+
+function outcomeTree({ image, status, result, plan, error }: Outcome): Tree {
+  return object(
+    ['image', image],
+    ['status', status],
+    optional('error', error),
+    ...(plan === null
+      ? []
+      : ([
+          ['method', plan.method],
+          optional('base', plan.base?.id ?? null),
+          optional('snapshot', plan.snapshot.ours ? null : plan.snapshot.name),
+        ] as const)),
+    ...(result === null
+      ? []
+      : ([
+          ['point', result.point],
+          ['method', result.method],
+          optional('base', result.base),
+          ['snapshot', result.snapshot],
+          ['size', result.size],
+          ['read_bytes', result.bytesRead],
+          ['data_bytes', result.dataBytes],
+          ['zero_bytes', result.zeroBytes],
+          ['stored_bytes', result.storedBytes],
+          ['resumed_bytes', result.resumedBytes],
+          ['fingerprint', result.fingerprint],
+          ['seconds', result.seconds],
+        ] as const)),
+  );
+}

@@ -1,0 +1,25 @@
+// rbdelta repo init: a new repository.
+
+import { initRepository } from '../../repo/repository.ts';
+import type { Command } from '../command.ts';
+import { object, toJson } from '../print.ts';
+import { repositoryFrom, withStore } from '../repository.ts';
+
+export const command: Command = {
+  positionals: ['<repository>'],
+  options: ['json'],
+  examples: [
+    ['repo init /backups', 'in a directory, which is made if it is not there'],
+    ['repo init s3://bucket/prod', 'in a bucket that exists, below a prefix'],
+  ],
+  notes:
+    'Credentials, endpoint and region of S3 come from where every AWS tool takes them: AWS_ENDPOINT_URL, AWS_PROFILE, ' +
+    'AWS_REGION and so on, ~/.aws, the role of the instance.',
+  async run(call) {
+    const where = repositoryFrom(call);
+    await withStore(call, where, { create: true }, async (store) => {
+      const { id } = await initRepository(store, Date.now());
+      if (call.args.has('json')) await call.stdout.write(toJson(object(['repository', where], ['id', id]), false));
+    });
+  },
+};

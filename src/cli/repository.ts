@@ -1,0 +1,47 @@
+// The repository that a command names: opened, used, and closed in any case.
+
+import { RbdeltaError } from '../error.ts';
+import type { Repository } from '../repo/repository.ts';
+import type { OpenStoreOptions } from '../store/open.ts';
+import type { Store } from '../store/port.ts';
+import { closing } from './cluster.ts';
+import type { Call } from './command.ts';
+import { rateFrom } from './values.ts';
+
+/** The options of a command that opens one. */
+export const storeOptions = ['storage-class', 'sse', 'max-rate'] as const;
+
+/** The next positional. */
+export function repositoryFrom({ positionals }: Call): string {
+  return placeOf(positionals.take());
+}
+
+export function placeOf(where: string | null | undefined): string {
+  if (where != null && where !== '') return where;
+  throw new RbdeltaError('invalid', 'repository was not specified', {
+    hint: 'it is a directory or s3://bucket/prefix',
+  });
+}
+
+export async function withStore<T>(
+  call: Call,
+  where: string,
+  options: Pick<OpenStoreOptions, 'create'>,
+  use: (store: Store) => Promise<T>,
+): Promise<T> {
+  const { args } = call;
+  const [storageClass, sse, rate] = [args.text('storage-class'), args.text('sse'), args.value('max-rate', rateFrom)];
+  const { openStore } = await import('../store/open.ts');
+  const store = await openStore(where, {
+    ...options,
+    s3: { ...(storageClass !== null && { storageClass }), ...(sse !== null && { sse }) },
+    ...(rate !== null && { bytesPerSecond: rate }),
+  });
+  return closing(store, use);
+}
+
+export const withRepository = <T>(call: Call, where: string, use: (repository: Repository) => Promise<T>): Promise<T> =>
+  withStore(call, where, {}, async (store) => {
+    const { openRepository } = await import('../repo/repository.ts');
+    return use(await openRepository(store));
+  });

@@ -1,0 +1,87 @@
+// What a backup will be: full, an increment by the object maps, or an increment by comparing; decided from what is there.
+
+import { printable } from '../bytes/text.ts';
+import { RbdeltaError } from '../error.ts';
+import type { CatalogEntry } from '../format/repository.ts';
+import type { ImageInfo, Snapshot } from '../image/port.ts';
+import { isPointId, newPointId, snapshotOfPoint, timeOfPoint } from '../repo/keys.ts';
+
+export interface BackupChoices {
+  /** A full, though there is a point to build on. */
+  full?: boolean;
+  /** Back up this snapshot, which stays; instead of making one. */
+  snap?: string;
+}
+
+export interface BackupPlan {
+  point: string;
+  /** The snapshot that is read: one that is there, or that is to be made. */
+  snapshot: { name: string; ours: boolean };
+  /** The newest point; null for a full. */
+  base: CatalogEntry | null;
+  /** `full`; `increment`: since the snapshot of the base; `compare`: that is gone, every block is compared by its digest. */
+  method: 'full' | 'increment' | 'compare';
+  /** Why it is that method, where a person may wonder; null where not. */
+  notice: string | null;
+}
+
+/** What is known of the image and its points when the plan is made. `info` is null where there can be no snapshots. */
+export interface Situation {
+  name: string;
+  info: ImageInfo | null;
+  /** Oldest first. */
+  points: readonly CatalogEntry[];
+  /** The snapshot of the newest point, by its manifest. */
+  baseSnapshot: { name: string; id: number; imageId: string } | null;
+  nowMs: number;
+}
+
+/** Pure. `notFound` if the snapshot that is asked for is not there, `exists` if the newest point is of it already. */
+export function planBackup(situation: Situation, choices: BackupChoices): BackupPlan {
+  const { info, points, name, baseSnapshot } = situation;
+  const newest = points.at(-1) ?? null;
+  const point = nextPointId(newest, situation.nowMs);
+  const given = choices.snap === undefined ? null : findSnapshot(info, choices.snap, name);
+  const snapshot =
+    given === null ? { name: snapshotOfPoint(point), ours: info !== null } : { name: given.name, ours: false };
+  const base = choices.full ? null : newest;
+  if (base === null || baseSnapshot === null) return { point, snapshot, base: null, method: 'full', notice: null };
+  if (info === null) return { point, snapshot, base, method: 'compare', notice: null };
+  const there = info.id === baseSnapshot.imageId ? snapshotById(info, baseSnapshot.id, baseSnapshot.name) : null;
+  if (there === null) {
+    const what = `the snapshot "${printable(baseSnapshot.name)}" of the last backup, ${base.id}, is gone from ${name}`;
+    const notice = `${what}: every block is read and compared with what is stored; nothing is stored twice`;
+    return { point, snapshot, base, method: 'compare', notice };
+  }
+  if (given !== null && given.id === there.id) {
+    throw new RbdeltaError('exists', `${name}@${printable(given.name)} is backed up already, as ${base.id}`, {
+      hint: 'nothing is to be done; --full makes another point of it',
+    });
+  }
+  return { point, snapshot, base, method: 'increment', notice: null };
+}
+
+/** Snapshots that earlier backups made and that no coming one needs. */
+export const releasable = (info: ImageInfo, points: readonly CatalogEntry[], newest: string): Snapshot[] => {
+  const known = new Set(points.map(({ id }) => snapshotOfPoint(id)));
+  return info.snapshots.filter(
+    ({ name, namespace }) => namespace === 'user' && known.has(name) && name !== snapshotOfPoint(newest),
+  );
+};
+
+export const snapshotById = (info: ImageInfo, id: number | null, name: string): Snapshot | null =>
+  info.snapshots.find((one) => one.name === name && one.namespace === 'user' && (id === null || one.id === id)) ?? null;
+
+const findSnapshot = (info: ImageInfo | null, snap: string, name: string): Snapshot => {
+  const found = info === null ? null : snapshotById(info, null, snap);
+  if (found !== null) return found;
+  const hint =
+    info === null ? 'a file has no snapshots: leave out --snap' : `rbdelta snap ls ${name} shows those that are`;
+  throw new RbdeltaError('notFound', `there is no snapshot "${printable(snap)}" of ${name}`, { hint });
+};
+
+/** Ids rise, also when the clock was put back, or two backups come in one second. */
+const nextPointId = (newest: CatalogEntry | null, nowMs: number): string => {
+  const after = newest !== null && isPointId(newest.id) ? timeOfPoint(newest.id) + 1000 : 0;
+  return newPointId(Math.max(nowMs, after));
+};

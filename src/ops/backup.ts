@@ -1,0 +1,358 @@
+// `backup`: a new point of an image, full or an increment by itself. Killed anywhere, the next run goes on from there.
+
+import { hostname } from 'node:os';
+import { addSums, sumFromHex, sumToHex, zeroSum } from '../format/fingerprint.ts';
+import { encodeManifest, type Manifest, manifestName } from '../format/manifest.ts';
+import type { CatalogEntry } from '../format/repository.ts';
+import type { Image, ImageInfo, WritableImage } from '../image/port.ts';
+import { ArchiveWriter, type Resumed, type WrittenArchive } from '../repo/archive-writer.ts';
+import { blockBytes } from '../format/archive-index.ts';
+import { readManifest, readPoints } from '../repo/catalog.ts';
+import { type Chain, loadChain } from '../repo/chain.ts';
+import { writeIntent } from '../repo/intent.ts';
+import { pointFolder, timeOfPoint } from '../repo/keys.ts';
+import { type Lock, takeLock } from '../repo/lock.ts';
+import { StateCursor } from '../repo/overlay.ts';
+import { Packer } from '../repo/packer.ts';
+import type { Repository } from '../repo/repository.ts';
+import { archiveChanges } from './archive-changes.ts';
+import { type BackupChoices, type BackupPlan, planBackup, snapshotById } from './backup-plan.ts';
+import { recoverBackup, settleBackup } from './backup-recovery.ts';
+import type { BackupSource } from './backup-source.ts';
+import { backupSpans } from './backup-spans.ts';
+import { checkStillThere } from './diff-extents.ts';
+import { planDiff } from './diff-plan.ts';
+
+export interface BackupOptions extends BackupChoices {
+  tags?: readonly string[];
+  /** Blocks that were rewritten with the same bytes are not stored. */
+  trim?: boolean;
+  /** zstd, 1 to 19; 3 if absent. */
+  level?: number;
+  /** Around the making of the snapshot, as fsfreeze. `post` is called whatever became of `pre` and the snapshot. */
+  hooks?: { pre?: () => Promise<void>; post?: () => Promise<void> };
+  /** How long to wait for another writer of the image, ms; 0 if absent. */
+  waitMs?: number;
+  /** Of rbdelta, for the manifest. */
+  version: string;
+  nowMs?: () => number;
+  /** For tests: the length of segments. */
+  segmentBytes?: number;
+  signal?: AbortSignal;
+  onNotice?: (text: string) => void;
+  onProgress?: (progress: BackupProgress) => void;
+}
+
+export interface BackupProgress {
+  /** Where in the image the work has come to, of its size. */
+  reached: number;
+  size: number;
+  bytesRead: number;
+  bytesStored: number;
+}
+
+export interface BackupResult {
+  point: string;
+  method: BackupPlan['method'];
+  base: string | null;
+  snapshot: string;
+  size: number;
+  bytesRead: number;
+  /** Bytes of data and of zeros that the point tells of, and what it takes in the repository. */
+  dataBytes: number;
+  zeroBytes: number;
+  storedBytes: number;
+  /** Segments of an interrupted run that were not sent again. */
+  resumedBytes: number;
+  seconds: number;
+  fingerprint: string;
+}
+
+/** What `--dry-run` shows: nothing was changed, no lock taken. */
+export async function dryBackup(
+  repository: Repository,
+  source: BackupSource,
+  options: BackupOptions,
+): Promise<BackupPlan> {
+  const situation = await look(repository, source, options);
+  return planBackup(situation, options);
+}
+
+/**
+ * Makes the point. Nothing of it is visible before all of it is durable; then the snapshot that the point before it
+ * needed is removed. What an interrupted run left is finished, gone on with or removed first.
+ */
+export async function backup(
+  repository: Repository,
+  source: BackupSource,
+  options: BackupOptions,
+): Promise<BackupResult> {
+  const lock = await takeLock(repository, source.image, {
+    operation: 'backup',
+    waitMs: options.waitMs ?? 0,
+    signal: options.signal,
+    onNotice: options.onNotice,
+  });
+  try {
+    return await underLock(repository, source, options, lock);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function underLock(
+  repository: Repository,
+  source: BackupSource,
+  options: BackupOptions,
+  lock: Lock,
+): Promise<BackupResult> {
+  const nowMs = options.nowMs ?? Date.now;
+  const begun = performance.now();
+  const head = source.head === null ? null : await source.head();
+  try {
+    const level = options.level ?? 3;
+    const same = { level, trim: options.trim ?? false, segmentBytes: options.segmentBytes ?? null };
+    const left = await recoverBackup(repository, source, head, { ...options, plan: same });
+    const situation = await look(repository, source, options, head);
+    const plan = left ?? planBackup(situation, options);
+    if (plan.notice !== null) options.onNotice?.(plan.notice);
+    const base = plan.base;
+    const intent = {
+      operation: 'backup' as const,
+      point: plan.point,
+      snapshot: { name: plan.snapshot.name, id: null as number | null, ours: plan.snapshot.ours },
+      base: base?.id ?? null,
+      baseSnapshot: base?.snapshot ?? null,
+      plan: { ...same, method: plan.method },
+    };
+    const about = { nowMs: nowMs(), version: options.version };
+    if (left === null) {
+      await writeIntent(repository, source.image, intent, about);
+      if (plan.snapshot.ours && head !== null) await makeSnapshot(head, plan.snapshot.name, options.hooks);
+    }
+    const image = await source.open(plan.snapshot.name);
+    try {
+      const info = await image.info();
+      intent.snapshot.id = info.snapshot?.id ?? 0;
+      await writeIntent(repository, source.image, intent, about);
+      const written = await archive(repository, source, image, info, plan, situation.points, options);
+      const manifest = await manifestOf(repository, source, info, plan, written, {
+        ...options,
+        seconds: (performance.now() - begun) / 1000,
+        nowMs: nowMs(),
+      });
+      await lock.assertHeld();
+      await repository.store.put(`${pointFolder(source.image, plan.point)}${manifestName}`, encodeManifest(manifest), {
+        create: true,
+      });
+      await settleBackup(repository, source.image, manifest, head, options.onNotice);
+      return resultOf(manifest, plan, written, (performance.now() - begun) / 1000);
+    } finally {
+      await image.close();
+    }
+  } finally {
+    await head?.close();
+  }
+}
+
+/** What is there: snapshots of the image, points of the repository. */
+async function look(
+  repository: Repository,
+  source: BackupSource,
+  options: BackupOptions,
+  head: WritableImage | null = null,
+): Promise<Parameters<typeof planBackup>[0]> {
+  const points = await readPoints(repository, source.image);
+  const newest = points.at(-1);
+  const manifest = newest === undefined ? null : await readManifest(repository, source.image, newest.id);
+  const opened = head ?? (source.head === null ? null : await source.head());
+  try {
+    const info = opened === null ? null : await opened.info();
+    const baseSnapshot =
+      manifest === null ? null : { name: manifest.snapshot.name, id: manifest.snapshot.id, imageId: manifest.image.id };
+    return { name: source.name, info, points, baseSnapshot, nowMs: (options.nowMs ?? Date.now)() };
+  } finally {
+    if (head === null) await opened?.close();
+  }
+}
+
+async function makeSnapshot(head: WritableImage, name: string, hooks: BackupOptions['hooks'] = {}): Promise<void> {
+  // A run that was killed between the two puts of the intent made it.
+  if (snapshotById(await head.info(), null, name) !== null) return;
+  try {
+    await hooks.pre?.();
+    await head.createSnapshot(name);
+  } finally {
+    await hooks.post?.();
+  }
+}
+
+interface Written {
+  archive: WrittenArchive;
+  fingerprint: string;
+  bytesRead: number;
+  resumedBytes: number;
+}
+
+/** Everything up to the index; the point does not exist yet. */
+async function archive(
+  repository: Repository,
+  source: BackupSource,
+  image: Image,
+  info: ImageInfo,
+  plan: BackupPlan,
+  points: readonly CatalogEntry[],
+  options: BackupOptions,
+): Promise<Written> {
+  const { base, method } = plan;
+  const packer = new Packer({ key: repository.digestKey, level: options.level ?? 3 });
+  const chain =
+    base === null ? null : await loadChain(repository, source.image, base.id, { expected: chainIds(points, base.id) });
+  const header = { fromSnap: base?.snapshot ?? null, toSnap: plan.snapshot.name, size: info.size, protected: null };
+  const writer = new ArchiveWriter(repository.store, pointFolder(source.image, plan.point), header, {
+    compress: (raw) => packer.compress(raw),
+    signal: options.signal,
+    ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
+  });
+  try {
+    const resumed = await writer.resume();
+    const bytesRead = await archiveRest(image, info, plan, chain, { packer, writer, resumed, options });
+    if (chain !== null) await forgetCut(chain, info.size, packer, writer);
+    const archive = await writer.finish(info.size);
+    const before = base === null ? zeroSum() : sumFromHex(base.fingerprint);
+    const fingerprint = sumToHex(addSums(before, archive.sum));
+    return { archive, fingerprint, bytesRead, resumedBytes: resumed.storedBytes };
+  } catch (error) {
+    await writer.abort();
+    throw error;
+  } finally {
+    await packer.stop();
+    await chain?.close();
+  }
+}
+
+interface ArchiveWork {
+  packer: Packer;
+  writer: ArchiveWriter;
+  /** How far an interrupted run has come. */
+  resumed: Resumed;
+  options: BackupOptions;
+}
+
+/** Resolves to the bytes that were read of the image. */
+async function archiveRest(
+  image: Image,
+  info: ImageInfo,
+  { method, base }: BackupPlan,
+  chain: Chain | null,
+  { packer, writer, resumed, options }: ArchiveWork,
+): Promise<number> {
+  const { signal, onNotice, onProgress } = options;
+  const { reached, storedBytes } = resumed;
+  if (reached >= info.size) return 0;
+  const diff = await planDiff(image, {
+    fromSnap: method === 'increment' ? (base?.snapshot ?? null) : null,
+    range: { offset: reached, length: info.size - reached },
+    ...(signal && { signal }),
+    ...(onNotice && { onNotice }),
+  });
+  const bytesRead = await archiveChanges({
+    image,
+    spans: backupSpans(image, diff, { everything: method === 'compare', baseSize: chain?.size ?? 0 }),
+    old: chain === null ? null : new StateCursor(chain),
+    packer,
+    writer,
+    trim: method === 'compare' || (options.trim ?? false),
+    dropZeros: method === 'full',
+    signal,
+    onProgress: (at, bytesRead, bytesStored) =>
+      onProgress?.({ reached: at, size: info.size, bytesRead, bytesStored: storedBytes + bytesStored }),
+  });
+  await checkStillThere(image, diff);
+  return bytesRead;
+}
+
+/** So many digests at a time. */
+const cutBlocks = 16384;
+
+/** What the image held behind its end at the base is not part of its state any more. */
+async function forgetCut(chain: Chain, size: number, packer: Packer, writer: ArchiveWriter): Promise<void> {
+  const end = Math.ceil(chain.size / blockBytes);
+  const cursor = new StateCursor(chain);
+  for (let first = Math.ceil(size / blockBytes); first < end; first += cutBlocks) {
+    const old = await cursor.old(first, Math.min(first + cutBlocks, end));
+    const nothing = { data: new ArrayBuffer(0), spans: new Float64Array(0), changes: new Float64Array(0) };
+    await writer.append(await packer.pack({ ...nothing, old, trim: false, dropZeros: false }), size);
+  }
+}
+
+/** The ids of a chain, as the catalog tells them. */
+function chainIds(points: readonly CatalogEntry[], newest: string): string[] {
+  const byId = new Map(points.map((one) => [one.id, one]));
+  const ids: string[] = [];
+  for (let one = byId.get(newest); one !== undefined && ids.length < points.length; one = byId.get(one.base ?? ''))
+    ids.push(one.id);
+  return ids;
+}
+
+async function manifestOf(
+  repository: Repository,
+  source: BackupSource,
+  info: ImageInfo,
+  plan: BackupPlan,
+  { archive, fingerprint }: Written,
+  about: { tags?: readonly string[]; version: string; seconds: number; nowMs: number },
+): Promise<Manifest> {
+  const { pool, namespace, image: name } = source.image;
+  const { id, size, order, features, stripeUnit, stripeCount, dataPool, parent } = info;
+  const { snapshot } = plan;
+  const createdMs = info.snapshot?.createdMs ?? null;
+  return {
+    format: 1,
+    repository: repository.id,
+    point: plan.point,
+    image: {
+      ...{ pool, namespace, name, id, size, order, features, stripeUnit, stripeCount, dataPool },
+      parent: parent && {
+        pool: parent.pool,
+        namespace: parent.namespace,
+        image: parent.image,
+        snap: parent.snap,
+        overlap: parent.overlap,
+      },
+      metadata: Object.fromEntries(await source.metadata()),
+    },
+    snapshot: {
+      ...snapshot,
+      id: info.snapshot?.id ?? 0,
+      created: createdMs === null ? null : new Date(createdMs).toISOString(),
+    },
+    base: plan.base && { point: plan.base.id, snapshot: plan.base.snapshot, fingerprint: plan.base.fingerprint },
+    // That of the point, by the clock of who makes it: what a policy and a person go by.
+    created: new Date(timeOfPoint(plan.point)).toISOString(),
+    finished: new Date(about.nowMs).toISOString(),
+    tags: [...(about.tags ?? [])],
+    pinned: false,
+    fingerprint,
+    digests: { algorithm: 'hmac-sha256-128', blockBytes: 65536 },
+    stream: archive.stream,
+    segments: archive.segments,
+    index: archive.index,
+    writer: { rbdelta: about.version, host: hostname(), seconds: about.seconds },
+  };
+}
+
+const resultOf = (manifest: Manifest, plan: BackupPlan, written: Written, seconds: number): BackupResult => ({
+  point: manifest.point,
+  method: plan.method,
+  base: plan.base?.id ?? null,
+  snapshot: plan.snapshot.name,
+  size: manifest.image.size,
+  bytesRead: written.bytesRead,
+  dataBytes: manifest.stream.dataBytes,
+  zeroBytes: manifest.stream.zeroBytes,
+  storedBytes: written.archive.storedBytes,
+  resumedBytes: written.resumedBytes,
+  seconds,
+  fingerprint: manifest.fingerprint,
+});
