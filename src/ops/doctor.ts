@@ -1,12 +1,15 @@
 // doctor: what works on this machine, what does not, and what to do about it.
 
-import { access, constants, readFile } from 'node:fs/promises';
+import { access, constants, readFile, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { errnoOf } from '../bytes/errno.ts';
 import { memorySink } from '../bytes/sink.ts';
 import { bytesSource } from '../bytes/source.ts';
 import { printable } from '../bytes/text.ts';
 import { type ErrorCode, RbdeltaError } from '../error.ts';
 import { feature, flag } from '../format/rbd-features.ts';
 import type { CephCluster, CephOptions } from '../image/ceph/index.ts';
+import { openFileImage } from '../image/file.ts';
 import type { Cluster, ImageInfo } from '../image/port.ts';
 import { formatSpec } from '../image/spec.ts';
 
@@ -16,6 +19,8 @@ export interface DoctorQuestion {
   cluster: { because: string } & ({ kind: 'local'; dir: string } | { kind: 'ceph'; options: CephOptions });
   /** An image to look at as well. `pool` null: the default one. */
   image: { pool: string | null; namespace: string; image: string; snap: string | null } | null;
+  /** A raw file or device to look at as well (`file:PATH`). */
+  file?: string | null;
   /** What is set for S3; null is unset. No secrets: `credentials` says where they come from. */
   s3: { endpoint: string | null; region: string | null; credentials: string | null };
   signal?: AbortSignal;
@@ -40,20 +45,27 @@ export async function doctor(question: DoctorQuestion): Promise<Finding[]> {
   report({ area: 'rbdelta', text: `Node ${process.versions.node} on ${process.platform} ${process.arch}` });
   if (question.cluster.kind === 'ceph') await lookAtCeph(question, question.cluster.options, report);
   else await lookAtLocalPool(question, question.cluster.dir, report);
+  const { file } = question;
+  if (file != null) await attempt('image', report, () => lookAtFile(file, report));
   await attempt('zstd', report, () => lookAtZstd(report));
   lookAtS3(question.s3, report);
   return findings;
 }
 
 /** Runs a step; its failure becomes a finding. Resolves to whether it went well. */
-async function attempt(area: Finding['area'], report: Report, step: () => Promise<void>): Promise<boolean> {
+async function attempt(
+  area: Finding['area'] | ((error: RbdeltaError | null) => Finding['area']),
+  report: Report,
+  step: () => Promise<void>,
+): Promise<boolean> {
   try {
     await step();
     return true;
   } catch (error) {
     const known = error instanceof RbdeltaError ? error : null;
     const text = known?.message ?? String(error);
-    report({ area, state: 'problem', text, hint: known?.hint ?? null, code: known?.code ?? 'bug' });
+    const where = typeof area === 'string' ? area : area(known);
+    report({ area: where, state: 'problem', text, hint: known?.hint ?? null, code: known?.code ?? 'bug' });
     return false;
   }
 }
@@ -75,18 +87,26 @@ async function lookAtCeph(question: DoctorQuestion, options: CephOptions, report
     });
   } else if (!(await attempt('cluster', report, () => readable(options.conf ?? '', report)))) return;
   let cluster: CephCluster | undefined;
-  await attempt('cluster', report, async () => {
+  const connected = await attempt(areaOfFailure, report, async () => {
     cluster = await connectCeph(options);
-    const facts = await cluster.facts();
+  });
+  if (!connected || cluster === undefined) return;
+  const opened: CephCluster = cluster;
+  await attempt('cluster', report, async () => {
+    const facts = await opened.facts();
     report({ area: 'cluster', text: `reached ${facts.fsid} at ${facts.monHost}` });
     report({ area: 'keyring', text: `logged in as ${facts.entity}; keyrings are looked for in ${facts.keyring}` });
     lookAtCaps(facts.entity, facts.caps, report);
   });
-  if (cluster === undefined) return;
-  const { defaultPool } = cluster;
-  await lookInside(question, cluster, defaultPool, report);
-  await cluster.close();
+  await lookInside(question, opened, opened.defaultPool, report);
+  await opened.close();
 }
+
+/** No key, or one that is refused, is not the fault of the cluster. */
+const areaOfFailure = (error: RbdeltaError | null): Finding['area'] =>
+  error?.code === 'permission' || (error?.code === 'unavailable' && /\bkey(ring)?\b/u.test(error.message))
+    ? 'keyring'
+    : 'cluster';
 
 async function readable(conf: string, report: Report): Promise<void> {
   try {
@@ -124,8 +144,9 @@ async function lookAtLocalPool(question: DoctorQuestion, dir: string, report: Re
     () => false,
   );
   if (!there) {
+    const possible = await attempt('cluster', report, () => expectToMake(dir));
     const text = `${dir} does not exist yet`;
-    report({ area: 'cluster', state: 'note', text, hint: 'rbdelta pool create NAME makes it' });
+    if (possible) report({ area: 'cluster', state: 'note', text, hint: 'rbdelta pool create NAME makes it' });
     return;
   }
   await attempt('cluster', report, async () => {
@@ -137,6 +158,29 @@ async function lookAtLocalPool(question: DoctorQuestion, dir: string, report: Re
     await lookInside(question, cluster, 'rbd', report);
     await cluster.close();
   });
+}
+
+/** Fails where a directory cannot be made: the nearest one above it that is there must allow that. */
+async function expectToMake(dir: string): Promise<void> {
+  const exists = (path: string): Promise<boolean> =>
+    access(path).then(
+      () => true,
+      (error: unknown) => errnoOf(error) !== 'ENOENT',
+    );
+  let above = dirname(dir);
+  while (!(await exists(above))) above = dirname(above);
+  const refuse = (why: string, cause?: unknown): RbdeltaError =>
+    new RbdeltaError('permission', `${dir} does not exist and cannot be made: ${why}`, {
+      hint: 'name another directory with --cluster-dir or RBDELTA_DIR',
+      cause,
+    });
+  // Root may write everywhere, but not where no file system keeps anything.
+  if (/^\/(proc|sys)(\/|$)/u.test(above)) throw refuse(`${above} is the kernel's`);
+  await access(above, constants.W_OK | constants.X_OK).catch((cause: unknown) => {
+    const isFile = errnoOf(cause) === 'ENOTDIR';
+    throw refuse(isFile ? 'a part of it is not a directory' : `${above} may not be written`, cause);
+  });
+  if (!(await stat(above)).isDirectory()) throw refuse(`${above} is not a directory`);
 }
 
 async function lookInside(
@@ -165,6 +209,20 @@ async function lookInside(
     } finally {
       await opened.close();
     }
+  });
+}
+
+async function lookAtFile(path: string, report: Report): Promise<void> {
+  const image = await openFileImage(path);
+  try {
+    const { size } = await image.info();
+    report({ area: 'image', text: `${printable(path)} is ${size} bytes; it can be read` });
+  } finally {
+    await image.close();
+  }
+  await access(path, constants.W_OK).catch(() => {
+    const text = `${printable(path)} may not be written: import-diff cannot have it as its target`;
+    report({ area: 'image', state: 'note', text });
   });
 }
 

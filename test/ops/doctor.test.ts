@@ -43,6 +43,26 @@ describe('doctor', () => {
     );
   });
 
+  test('a directory that cannot be made is a problem', async () => {
+    const dir = place();
+    await writeFile(join(dir, 'file'), '');
+    for (const inside of ['/proc/nosuch', join(dir, 'file', 'pool')]) {
+      const findings = await ask({ cluster: { kind: 'local', dir: inside, because: 'of the test' } });
+      expect(problems(findings)).toMatchObject([{ area: 'cluster', code: 'permission' }]);
+    }
+  });
+
+  test('a raw file is looked at', async () => {
+    const file = join(place(), 'raw');
+    expect(problems(await ask({ file }))).toMatchObject([{ area: 'image', code: 'notFound' }]);
+    await writeFile(file, 'twelve bytes');
+    const findings = await ask({ file });
+    expect(problems(findings)).toEqual([]);
+    expect(findings).toContainEqual(
+      expect.objectContaining({ area: 'image', text: expect.stringContaining('12 bytes') }),
+    );
+  });
+
   test('a directory of something else is a problem with a code', async () => {
     const dir = place();
     await writeFile(join(dir, 'letter.txt'), '');
@@ -79,7 +99,11 @@ describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('doctor on Ceph', () => {
     const conf = process.env['CEPH_CONF'] ?? '';
     const cluster = (options: object) =>
       ({ kind: 'ceph', options: { conf, timeoutMs: 1000, ...options }, because: 'of the test' }) as const;
-    expect(problems(await ask({ cluster: cluster({ monHost: '127.0.0.1:1' }) }))).toMatchObject([{ code: 'timeout' }]);
-    expect(problems(await ask({ cluster: cluster({ keyring: '/nosuch' }) }))).toMatchObject([{ code: 'unavailable' }]);
+    expect(problems(await ask({ cluster: cluster({ monHost: '127.0.0.1:1' }) }))).toMatchObject([
+      { area: 'cluster', code: 'timeout' },
+    ]);
+    expect(problems(await ask({ cluster: cluster({ keyring: '/nosuch' }) }))).toMatchObject([
+      { area: 'keyring', code: 'unavailable' },
+    ]);
   });
 });

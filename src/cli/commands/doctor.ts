@@ -6,7 +6,7 @@ import { exitStatus } from '../../error.ts';
 import { doctor, type Finding } from '../../ops/doctor.ts';
 import { chooseCluster } from '../cluster.ts';
 import type { Command } from '../command.ts';
-import { imageFrom } from '../names.ts';
+import { imageOrFileFrom } from '../names.ts';
 import { cluster, output, snapNames } from '../options.ts';
 import { outputFormat, print } from '../output.ts';
 import { list, object, optional } from '../print.ts';
@@ -16,16 +16,18 @@ export const command: Command = {
   options: [...snapNames, ...output, ...cluster],
   examples: [
     ['doctor', 'this machine'],
+    ['doctor file:vm-1.raw', 'a raw file, as export-diff and import-diff take it'],
     ['doctor --timeout 5 volumes/vm-1', 'an image as well: are its diffs fast?'],
   ],
   notes: 'The status is 0 when rbdelta can work here, else that of the first problem.',
   async run(call) {
     const { args, positionals } = call;
-    const named = args.has('image') || positionals.peek() !== null ? imageFrom(args, positionals) : null;
+    const asked = args.has('image') || positionals.peek() !== null ? imageOrFileFrom(args, positionals) : null;
     const format = outputFormat(call);
     const findings = await doctor({
       cluster: chooseCluster(args, call.env),
-      image: named,
+      image: asked !== null && 'named' in asked ? asked.named : null,
+      file: asked !== null && 'file' in asked ? asked.file : null,
       s3: s3Settings(call.env),
       signal: call.signal,
     });
