@@ -6,8 +6,6 @@ import { endWith, onSignals } from './end.ts';
 import { run } from './run.ts';
 import { columns, isTerminal, textOutput, writeError } from './terminal.ts';
 
-// The AWS SDK advises newer versions of Node on stderr, each time: no news for cron to mail.
-process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true';
 const interrupt = onSignals();
 const ended = run(commandLine(), {
   env: process.env,

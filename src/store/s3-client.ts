@@ -44,7 +44,7 @@ export async function connectS3(options: S3Options = {}): Promise<S3Connection> 
     ...(region === undefined ? {} : { region }),
     ...(profile === undefined ? {} : { profile }),
   };
-  const aws = new sdk.S3Client(given);
+  const aws = withoutAdvice(() => new sdk.S3Client(given));
   const found = endpoint ?? (await aws.config.serviceConfiguredEndpoint?.());
   if (found === undefined || /\.amazonaws\.com(\.cn)?\/?$/.test(found)) return { client: aws, sdk, endpoint: 'AWS' };
   // Servers other than AWS seldom have a DNS name for each bucket, and seldom care for the region.
@@ -52,6 +52,22 @@ export async function connectS3(options: S3Options = {}): Promise<S3Connection> 
   aws.destroy();
   const client = new sdk.S3Client({ ...given, endpoint: found, region: ownRegion, forcePathStyle: true });
   return { client, sdk, endpoint: found };
+}
+
+/**
+ * The SDK's first client advises newer versions of Node on stderr, each time: no news for cron to mail, and not what a
+ * caller of this library can act upon. Only the environment turns that off. It is as it was when this returns, so that
+ * nobody else and no child process sees the change; a caller's own setting stands.
+ */
+function withoutAdvice<T>(make: () => T): T {
+  const name = 'AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED';
+  if (process.env[name] !== undefined) return make();
+  process.env[name] = 'true';
+  try {
+    return make();
+  } finally {
+    delete process.env[name];
+  }
 }
 
 /** `s3://bucket/key`; anything else is refused as `usage`. The key is taken as it is, nothing in it is decoded. */
