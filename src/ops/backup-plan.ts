@@ -4,7 +4,7 @@ import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import type { CatalogEntry } from '../format/repository.ts';
 import type { ImageInfo, Snapshot } from '../image/port.ts';
-import { isPointId, newPointId, snapshotOfPoint, timeOfPoint } from '../repo/keys.ts';
+import { isPointId, newPointId, snapshotOfPoint, snapshotPrefix, timeOfPoint } from '../repo/keys.ts';
 
 export interface BackupChoices {
   /** A full, though there is a point to build on. */
@@ -27,6 +27,8 @@ export interface BackupPlan {
 
 /** What is known of the image and its points when the plan is made. `info` is null where there can be no snapshots. */
 export interface Situation {
+  /** Its id. */
+  repository: string;
   name: string;
   info: ImageInfo | null;
   /** Oldest first. */
@@ -43,7 +45,9 @@ export function planBackup(situation: Situation, choices: BackupChoices): Backup
   const point = nextPointId(newest, situation.nowMs);
   const given = choices.snap === undefined ? null : findSnapshot(info, choices.snap, name);
   const snapshot =
-    given === null ? { name: snapshotOfPoint(point), ours: info !== null } : { name: given.name, ours: false };
+    given === null
+      ? { name: snapshotOfPoint(situation.repository, point), ours: info !== null }
+      : { name: given.name, ours: false };
   const base = choices.full ? null : newest;
   if (base === null || baseSnapshot === null) return { point, snapshot, base: null, method: 'full', notice: null };
   if (info === null) return { point, snapshot, base, method: 'compare', notice: null };
@@ -61,13 +65,15 @@ export function planBackup(situation: Situation, choices: BackupChoices): Backup
   return { point, snapshot, base, method: 'increment', notice: null };
 }
 
-/** Snapshots that earlier backups made and that no coming one needs. */
-export const releasable = (info: ImageInfo, points: readonly CatalogEntry[], newest: string): Snapshot[] => {
-  const known = new Set(points.map(({ id }) => snapshotOfPoint(id)));
-  return info.snapshots.filter(
-    ({ name, namespace }) => namespace === 'user' && known.has(name) && name !== snapshotOfPoint(newest),
+/** Snapshots that earlier backups to the repository made and that no coming one needs: all but that of the newest point. */
+export const releasable = (info: ImageInfo, repository: string, newest: string): Snapshot[] =>
+  info.snapshots.filter(
+    ({ name, namespace }) =>
+      namespace === 'user' &&
+      name.startsWith(snapshotPrefix(repository)) &&
+      isPointId(name.slice(snapshotPrefix(repository).length)) &&
+      name !== snapshotOfPoint(repository, newest),
   );
-};
 
 export const snapshotById = (info: ImageInfo, id: number | null, name: string): Snapshot | null =>
   info.snapshots.find((one) => one.name === name && one.namespace === 'user' && (id === null || one.id === id)) ?? null;

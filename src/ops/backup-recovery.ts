@@ -92,8 +92,7 @@ export async function settleBackup(
   ]);
   await repository.store.remove(keysOf(repository, image, manifest.point, (name) => !named.has(name)));
   if (head !== null) {
-    const points = await readPoints(repository, image);
-    for (const snapshot of releasable(await head.info(), points, manifest.point))
+    for (const snapshot of releasable(await head.info(), repository.id, manifest.point))
       await release(head, snapshot.name, snapshot.id, onNotice);
   }
   await clearIntent(repository, image, 'backup');

@@ -170,7 +170,14 @@ async function look(
     const info = opened === null ? null : await opened.info();
     const baseSnapshot =
       manifest === null ? null : { name: manifest.snapshot.name, id: manifest.snapshot.id, imageId: manifest.image.id };
-    return { name: source.name, info, points, baseSnapshot, nowMs: (options.nowMs ?? Date.now)() };
+    return {
+      repository: repository.id,
+      name: source.name,
+      info,
+      points,
+      baseSnapshot,
+      nowMs: (options.nowMs ?? Date.now)(),
+    };
   } finally {
     if (head === null) await opened?.close();
   }

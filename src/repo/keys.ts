@@ -79,5 +79,8 @@ export function timeOfPoint(id: string): number {
   return Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
 }
 
-/** The snapshot that a backup makes for its point. */
-export const snapshotOfPoint = (id: string): string => `rbdelta-${id}`;
+/** The snapshot that a backup makes for its point; only those of this repository begin with `snapshotPrefix`. */
+export const snapshotOfPoint = (repository: string, point: string): string => snapshotPrefix(repository) + point;
+
+/** `repository` is its id: another one may keep snapshots of the same image. */
+export const snapshotPrefix = (repository: string): string => `rbdelta-${repository.slice(0, 8)}-`;
