@@ -109,19 +109,25 @@ describe('src/', () => {
 });
 
 describe('formats/', async () => {
-  const names = (await readdir('formats', { withFileTypes: true })).filter((entry) => entry.isDirectory());
+  const folders = (await readdir('formats', { withFileTypes: true })).filter((entry) => entry.isDirectory());
+  const names = folders.map((entry) => entry.name);
+  const specOf = (path: string): string =>
+    /formats\/([\w-]+)\/spec\.md/.exec(texts.get(path)?.split('\n')[0] ?? '')?.[1] ?? '';
+  // A format has one codec by its name, or by its name and a part of it (archive-index).
+  const codecsOf = (name: string): string[] =>
+    sources.filter((path) => new RegExp(`^src/format/${name}(-[\\w-]+)?\\.ts$`).test(path) && specOf(path) === name);
 
-  test.each(names.map((entry) => entry.name))(
-    '%s has a spec, vectors, a codec that names the spec, a test',
-    async (name) => {
-      const files = [`formats/${name}/spec.md`, `src/format/${name}.ts`, `test/format/${name}.test.ts`];
-      const missing = [];
-      for (const file of files) if (!(await exists(file))) missing.push(file);
-      expect(missing).toEqual([]);
-      expect(await readdir(`formats/${name}/vectors`)).not.toEqual([]);
-      expect(texts.get(`src/format/${name}.ts`)?.split('\n')[0]).toContain(`formats/${name}/spec.md`);
-    },
-  );
+  test.each(names)('%s has a spec, vectors, a codec that names the spec, a test', async (name) => {
+    expect(await exists(`formats/${name}/spec.md`)).toBe(true);
+    expect(await readdir(`formats/${name}/vectors`)).not.toEqual([]);
+    const tests = codecsOf(name).map((path) => path.replace(/^src\/(.*)\.ts$/, 'test/$1.test.ts'));
+    expect((await Promise.all(tests.map(exists))).some(Boolean)).toBe(true);
+  });
+
+  test('a file that names a spec names one that there is', () => {
+    const wrong = sources.filter((path) => specOf(path) !== '' && !names.includes(specOf(path)));
+    expect(wrong).toEqual([]);
+  });
 });
 
 describe('package', async () => {

@@ -86,10 +86,10 @@ bad = {
     'a segment that is the index': (changed(full, index__name=segment['name']), 'corrupt', 'that are not the same'),
     'an index that is the manifest': (changed(full, index__name='manifest.json'), 'corrupt', 'that are not the same'),
     'a directory longer than its index': (changed(full, index__directoryBytes=401), 'corrupt', 'index must be longer than its directory'),
-    'a list': ([], 'corrupt', 'the whole must be Object'),
-    'a list with the manifest': ([full], 'corrupt', 'the whole must be Object'),
-    'null': (None, 'corrupt', 'the whole must be Object, not null'),
-    'a number': (2, 'corrupt', 'the whole must be Object, not 2'),
+    'a list': ([], 'corrupt', 'not an object'),
+    'a list with the manifest': ([full], 'corrupt', 'not an object'),
+    'null': (None, 'corrupt', 'it is null, not an object'),
+    'a number': (2, 'corrupt', 'it is 2, not an object'),
 }
 for name in ['../x', 'a/b', '/', '..', '.', '', '.hidden', 'a\\b', 'a\0', 'ä', 'x' * 65]:
     bad[f'the name {json.dumps(name)} of a segment'] = (

@@ -88,7 +88,7 @@ for codec, value in [('repository', repository), ('catalog', catalog), ('intent'
         (codec, 'another format', changed(value, format=2), 'unsupported', 'format 2; this rbdelta knows format 1'),
         (codec, 'format 0', changed(value, format=0), 'unsupported', 'format 0'),
         (codec, 'no format', changed(value, format=...), 'corrupt', 'format is missing'),
-        (codec, 'nothing', None, 'corrupt', 'the whole must be Object, not null'),
+        (codec, 'nothing', None, 'corrupt', 'it is null, not an object'),
     ]
 
 with open(os.path.join(here, 'vectors.json'), 'w') as out:

@@ -35,7 +35,8 @@ export const jsonFile = <T>(
   decode(bytes, name) {
     const file = `${what} ${name}`;
     const value = parse(bytes, file, maxBytes);
-    const found = isObject(value) ? value.format : undefined;
+    if (!isObject(value)) throw new RbdeltaError('corrupt', `${file} is damaged: it is ${shown(value)}, not an object`);
+    const found = value.format;
     if (found !== knownFormat && Number.isSafeInteger(found)) {
       throw unsupported(`${file} has format ${shown(found)}; this rbdelta knows format ${knownFormat}`);
     }
@@ -66,13 +67,15 @@ const unsupported = (message: string): RbdeltaError =>
 const sentence = (issue: v.BaseIssue<unknown>): string => {
   const field = v.getDotPath(issue) ?? 'the whole';
   if (issue.input === undefined) return `${printable(field)} is missing`;
-  const expected = issue.type === 'check' ? issue.message : (issue.expected ?? issue.message);
+  // Our own words, where the library has only a name for the rule.
+  const expected = ['check', 'custom'].includes(issue.type) ? issue.message : (issue.expected ?? issue.message);
   return `${printable(field)} must be ${expected}, not ${shown(issue.input)}`;
 };
 
 const shown = (value: unknown): string => printable(JSON.stringify(value) ?? String(value));
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 // What fields are made of.
 
@@ -120,13 +123,10 @@ export const time = v.pipe(
 export const fileName = matching(/^[\w%+-][\w.%+-]{0,63}$/, 'the name of a file: letters, digits, -_.%+, at most 64');
 /** Any own keys: a record of the schema library would leave out `constructor` and its like. */
 export const texts = v.custom<Record<string, string>>(
-  (value) => isObject(value) && !Array.isArray(value) && Object.values(value).every((text) => typeof text === 'string'),
+  (value) => isObject(value) && Object.values(value).every((text) => typeof text === 'string'),
   'an object of strings',
 );
-export const anything = v.custom<Record<string, unknown>>(
-  (value) => isObject(value) && !Array.isArray(value),
-  'an object',
-);
+export const anything = v.custom<Record<string, unknown>>(isObject, 'an object');
 export const tags = v.pipe(
   v.array(
     v.pipe(

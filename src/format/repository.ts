@@ -7,6 +7,7 @@ import {
   filled,
   format,
   jsonFile,
+  later,
   percent,
   pointId,
   positive,
@@ -78,22 +79,26 @@ export type Catalog = v.InferOutput<typeof catalogSchema>;
 /** Who began it, and when. */
 const begun = { started: time, host: v.string(), version: filled };
 
-const intentSchema = v.variant('operation', [
-  v.object({
-    format,
-    operation: v.literal('backup'),
-    point: pointId,
-    /** `id` is null until the snapshot is there. */
-    snapshot: v.object({ name: filled, id: v.nullable(size), ours: v.boolean() }),
-    base: v.nullable(pointId),
-    baseSnapshot: v.nullable(filled),
-    /** What must be the same for a run that goes on. */
-    plan: anything,
-    ...begun,
-  }),
-  v.object({ format, operation: v.literal('delete'), points: v.array(pointId), ...begun }),
-  v.object({ format, operation: v.literal('rewrite'), point: pointId, keep: v.array(fileName), ...begun }),
-]);
+const intentSchema = v.variant(
+  'operation',
+  [
+    v.object({
+      format,
+      operation: v.literal('backup'),
+      point: pointId,
+      /** `id` is null until the snapshot is there. */
+      snapshot: v.object({ name: filled, id: v.nullable(size), ours: v.boolean() }),
+      base: v.nullable(pointId),
+      baseSnapshot: v.nullable(filled),
+      /** What must be the same for a run that goes on. */
+      plan: anything,
+      ...begun,
+    }),
+    v.object({ format, operation: v.literal('delete'), points: v.array(pointId), ...begun }),
+    v.object({ format, operation: v.literal('rewrite'), point: pointId, keep: v.array(fileName), ...begun }),
+  ],
+  later,
+);
 /** `intent.json`: what the writer of an image is about to do. */
 export type Intent = v.InferOutput<typeof intentSchema>;
 
