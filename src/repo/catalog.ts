@@ -1,6 +1,7 @@
 // What images and points there are. The manifests tell; a catalog per image saves reading all of them.
 
 import { mapOrdered } from '../bytes/ordered.ts';
+import { RbdeltaError } from '../error.ts';
 import { type CatalogEntry, decodeCatalog, encodeCatalog, limits as fileLimits } from '../format/repository.ts';
 import { decodeManifest, limits as manifestLimits, type Manifest } from '../format/manifest.ts';
 import { type ImageName, imageFolder, imageOfFolders, isPointId, pointFolder } from './keys.ts';
@@ -8,6 +9,8 @@ import type { Repository } from './repository.ts';
 
 /** Requests under way at once. */
 const requests = 16;
+
+export type OnDamaged = (point: string, error: RbdeltaError) => void;
 
 /** The images that have a folder, sorted by their folders. */
 export async function* images({ store }: Repository): AsyncGenerator<ImageName, void, undefined> {
@@ -25,22 +28,42 @@ export async function readManifest({ store }: Repository, image: ImageName, poin
 /**
  * The points of an image, oldest first: those in the catalog that have a folder, and those in no catalog that have a
  * manifest. Costs a request for each page of the list of folders, one for the catalog, one for each point not in it.
+ * A manifest that cannot be read fails it, or is passed over if there is `onDamaged` to tell.
  */
-export async function readPoints(repository: Repository, image: ImageName): Promise<CatalogEntry[]> {
-  const { store } = repository;
-  const known = new Map((await readCatalog(repository, image)).map((entry) => [entry.id, entry]));
-  const folders: string[] = [];
-  for await (const folder of store.folders(imageFolder(image))) if (isPointId(folder)) folders.push(folder);
+export async function readPoints(
+  repository: Repository,
+  image: ImageName,
+  onDamaged?: OnDamaged,
+): Promise<CatalogEntry[]> {
+  const [catalog, folders] = await Promise.all([readCatalog(repository, image), pointFolders(repository, image)]);
+  const known = new Map(catalog.map((entry) => [entry.id, entry]));
   const found: CatalogEntry[] = [];
   const lookedUp = mapOrdered(folders, requests, async (id) => {
     const entry = known.get(id);
     if (entry !== undefined) return entry;
-    const manifest = await readManifest(repository, image, id);
-    return manifest === null ? null : entryOf(manifest);
+    try {
+      const manifest = await readManifest(repository, image, id);
+      return manifest === null ? null : entryOf(manifest);
+    } catch (error) {
+      if (onDamaged === undefined || !isOfContent(error)) throw error;
+      onDamaged(id, error);
+      return null;
+    }
   });
   for await (const entry of lookedUp) if (entry !== null) found.push(entry);
   return found.sort((a, b) => (a.id < b.id ? -1 : 1));
 }
+
+/** Of points, and of what were to become some. */
+async function pointFolders({ store }: Repository, image: ImageName): Promise<string[]> {
+  const found: string[] = [];
+  for await (const folder of store.folders(imageFolder(image))) if (isPointId(folder)) found.push(folder);
+  return found;
+}
+
+/** What is wrong is the file, not the way to it. */
+export const isOfContent = (error: unknown): error is RbdeltaError =>
+  error instanceof RbdeltaError && ['corrupt', 'unsupported', 'tooLarge'].includes(error.code);
 
 /** What is written; empty where there is none, or one that cannot be read: the manifests tell then. */
 export async function readCatalog({ store }: Repository, image: ImageName): Promise<CatalogEntry[]> {

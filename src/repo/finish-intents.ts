@@ -1,0 +1,83 @@
+// What a writer that was killed had begun to remove or to rewrite: finished. Spec: formats/repository/spec.md
+
+import { counted } from '../bytes/text.ts';
+import { manifestName } from '../format/manifest.ts';
+import { readManifest, updateCatalog } from './catalog.ts';
+import { clearIntent, readIntent } from './intent.ts';
+import { type ImageName, imageFolder, pointFolder, textOf } from './keys.ts';
+import type { Repository } from './repository.ts';
+
+/** The files of a point that no manifest names, but the point has. */
+const others = [manifestName, 'proofs.json'];
+
+/** Finishes deletes and rewrites, first of all whoever takes the lock. Those of a backup need the image: see `backup`. */
+export async function finishIntents(
+  repository: Repository,
+  image: ImageName,
+  onNotice: (text: string) => void = () => {},
+): Promise<void> {
+  const removal = await readIntent(repository, image, 'delete');
+  if (removal !== null) {
+    await removePoints(repository, image, removal.points);
+    await clearIntent(repository, image, 'delete');
+    onNotice(`finished removing ${counted(removal.points.length, 'point')} of ${textOf(image)}`);
+  }
+  const rewrite = await readIntent(repository, image, 'rewrite');
+  if (rewrite !== null) {
+    await removeUnnamed(repository, image, rewrite.point);
+    await clearIntent(repository, image, 'rewrite');
+    onNotice(`finished rewriting the point ${rewrite.point} of ${textOf(image)}`);
+  }
+}
+
+/** The catalog first, then the manifests, then all else: a point is never there in part. Under the lock, with an intent. */
+export async function removePoints(repository: Repository, image: ImageName, ids: readonly string[]): Promise<void> {
+  const { store } = repository;
+  const gone = new Set(ids);
+  await updateCatalog(repository, image, (points) => points.filter(({ id }) => !gone.has(id)));
+  await store.remove(ids.map((id) => `${pointFolder(image, id)}${manifestName}`));
+  await store.remove(filesOf(repository, image, ids));
+  await removeTemporary(repository, image, ids);
+}
+
+/** Files in the folder of a point that its manifest does not name. All of them where there is no manifest. */
+export async function removeUnnamed(repository: Repository, image: ImageName, point: string): Promise<void> {
+  const manifest = await readManifest(repository, image, point);
+  const named = new Set(
+    manifest === null ? [] : [...others, manifest.index.name, ...manifest.segments.map(({ name }) => name)],
+  );
+  await repository.store.remove(filesOf(repository, image, [point], (name) => !named.has(name)));
+  await removeTemporary(repository, image, [point]);
+}
+
+/** What never became an object. */
+async function removeTemporary({ store }: Repository, image: ImageName, points: readonly string[]): Promise<void> {
+  for await (const leftover of below(image, points, (prefix) => store.leftovers(prefix)))
+    await store.removeLeftover(leftover);
+}
+
+async function* filesOf(
+  { store }: Repository,
+  image: ImageName,
+  points: readonly string[],
+  isWanted: (name: string) => boolean = () => true,
+): AsyncGenerator<string, void, undefined> {
+  const objects = below(image, points, (prefix) => store.list(prefix));
+  for await (const { key } of objects) if (isWanted(key.slice(key.lastIndexOf('/') + 1))) yield key;
+}
+
+/** More points than this are looked for in one list of the whole image: a page of a list shows hundreds. */
+const listedAlone = 16;
+
+/** What is in the folders of the points. */
+async function* below<T extends { key: string }>(
+  image: ImageName,
+  points: readonly string[],
+  list: (prefix: string) => AsyncIterable<T>,
+): AsyncGenerator<T, void, undefined> {
+  const folders = new Set(points.map((point) => pointFolder(image, point)));
+  const prefixes = folders.size > listedAlone ? [imageFolder(image)] : folders;
+  for (const prefix of prefixes) {
+    for await (const one of list(prefix)) if (folders.has(one.key.slice(0, one.key.lastIndexOf('/') + 1))) yield one;
+  }
+}
