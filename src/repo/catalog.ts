@@ -1,10 +1,11 @@
 // What images and points there are. The manifests tell; a catalog per image saves reading all of them.
 
 import { mapOrdered } from '../bytes/ordered.ts';
+import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import { type CatalogEntry, decodeCatalog, encodeCatalog, limits as fileLimits } from '../format/repository.ts';
-import { decodeManifest, limits as manifestLimits, type Manifest } from '../format/manifest.ts';
-import { type ImageName, imageFolder, imageOfFolders, isPointId, pointFolder } from './keys.ts';
+import { decodeManifest, limits as manifestLimits, type Manifest, manifestName } from '../format/manifest.ts';
+import { type ImageName, imageFolder, imageOfFolders, isPointId, pointFolder, textOf } from './keys.ts';
 import type { Repository } from './repository.ts';
 
 /** Requests under way at once. */
@@ -18,11 +19,17 @@ export async function* images({ store }: Repository): AsyncGenerator<ImageName, 
     for await (const image of store.folders(`${pool}/`)) yield imageOfFolders(pool, image);
 }
 
-/** The manifest of a point; null where there is none. */
+/** The manifest of a point; null where there is none. `corrupt` for that of another point. */
 export async function readManifest({ store }: Repository, image: ImageName, point: string): Promise<Manifest | null> {
-  const key = `${pointFolder(image, point)}manifest.json`;
+  const key = `${pointFolder(image, point)}${manifestName}`;
   const bytes = await store.get(key, manifestLimits.manifestBytes);
-  return bytes === null ? null : decodeManifest(bytes, store.nameOf(key));
+  if (bytes === null) return null;
+  const manifest = decodeManifest(bytes, store.nameOf(key));
+  const { pool, namespace, name } = manifest.image;
+  const told = `${textOf({ pool, namespace, image: name })}@${manifest.point}`;
+  if (told === `${textOf(image)}@${point}`) return manifest;
+  const message = `the manifest ${store.nameOf(key)} is that of ${printable(told)}: it lies in the folder of another point`;
+  throw new RbdeltaError('corrupt', message, { hint: 'put it back where it belongs, or the right one here' });
 }
 
 /**
