@@ -38,6 +38,8 @@ export async function archiveChanges(job: ArchiveJob): Promise<number> {
 
   const read = async ({ plan, old }: Planned): Promise<PackTask> => {
     const { spans, bytes, changes } = plan;
+    // Before anything is waited for: reads begin in order, and end in any.
+    ends.push({ end: plan.end, bytes });
     const data = bytes * 4 < bufferBytes ? new ArrayBuffer(bytes) : (spare.pop() ?? new ArrayBuffer(bufferBytes));
     const reads: Promise<void>[] = [];
     for (let i = 0, at = 0; i < spans.length; i += 2) {
@@ -46,7 +48,6 @@ export async function archiveChanges(job: ArchiveJob): Promise<number> {
       at += length;
     }
     await settleAll(reads);
-    ends.push({ end: plan.end, bytes });
     return { data, spans, changes, old, trim: job.trim, dropZeros: job.dropZeros };
   };
 
