@@ -1,14 +1,14 @@
 // What the newest points of a chain changed, as one diff stream.
 
 import { RbdeltaError } from '../error.ts';
-import type { Frame } from '../format/archive-index.ts';
 import type { DiffHeader, DiffRecord, DiffStream } from '../format/rbd-diff.ts';
 import type { Chain } from './chain.ts';
+import { FrameCache, type HeldFrame } from './frame-cache.ts';
 import { textOf } from './keys.ts';
 import { type LivePiece, livePieces } from './overlay.ts';
 
 export interface ChainDiffOptions {
-  /** Bytes of decompressed frames that are held; 96 MiB if absent. A frame that no longer is, is read again. */
+  /** Bytes of decompressed frames that are held; 96 MiB if absent. With less, frames are read again more often. */
   budgetBytes?: number;
 }
 
@@ -38,7 +38,7 @@ export function chainDiff(chain: Chain, from: string | null, options: ChainDiffO
 const aheadPieces = 4096;
 
 async function* records(chain: Chain, after: number, budgetBytes: number): AsyncGenerator<DiffRecord, void, undefined> {
-  const frames = new FrameCache(chain, budgetBytes);
+  const frames = new FrameCache(chain, after, budgetBytes);
   const pieces = withGrown(chain, after);
   const ahead: { piece: LivePiece; frame: HeldFrame | null }[] = [];
   let isLast = false;
@@ -46,13 +46,14 @@ async function* records(chain: Chain, after: number, budgetBytes: number): Async
   let zeroTo = 0; // zeros that are not yet told, since more may follow
   try {
     for (;;) {
-      // a quarter, so that frames are still there when the next piece of them comes
-      while (!isLast && ahead.length < aheadPieces && frames.usedBytes < budgetBytes / 4) {
+      while (!isLast && ahead.length < aheadPieces && frames.takenBytes < budgetBytes / 4) {
         const next = await pieces.next();
         isLast = next.done === true;
         if (next.done === true) break;
         const piece = next.value;
-        ahead.push({ piece, frame: piece.frame === null ? null : frames.take(piece.point, piece.frame) });
+        const { point, frame, rawOffset } = piece;
+        const rawEnd = rawOffset + piece.end - piece.offset;
+        ahead.push({ piece, frame: frame === null ? null : frames.take(point, frame, rawOffset, rawEnd) });
       }
       const next = ahead.shift();
       if (next !== undefined && next.frame === null && zeroTo === next.piece.offset && zeroTo > zeroFrom) {
@@ -68,8 +69,9 @@ async function* records(chain: Chain, after: number, budgetBytes: number): Async
         zeroTo = end;
         continue;
       }
-      const bytes = await next.frame.bytes;
-      yield { kind: 'write', offset, data: bytes.subarray(rawOffset, rawOffset + end - offset), remaining: 0 };
+      const at = rawOffset - next.frame.start;
+      const data = (await next.frame.bytes).subarray(at, at + end - offset);
+      yield { kind: 'write', offset, data, remaining: 0 };
       frames.give(next.frame);
     }
   } finally {
@@ -79,7 +81,7 @@ async function* records(chain: Chain, after: number, budgetBytes: number): Async
 }
 
 /** The pieces one by one; zeros only where there is something below them, and where the image was cut and grew again. */
-async function* withGrown(chain: Chain, after: number): AsyncGenerator<LivePiece, void, undefined> {
+export async function* withGrown(chain: Chain, after: number): AsyncGenerator<LivePiece, void, undefined> {
   const base = chain.points[after]?.manifest.image.size ?? 0;
   const smallest = Math.min(base, ...chain.points.slice(after + 1).map(({ manifest }) => manifest.image.size));
   const zero = (offset: number, end: number): LivePiece => ({ offset, end, point: after, frame: null, rawOffset: 0 });
@@ -94,73 +96,4 @@ async function* withGrown(chain: Chain, after: number): AsyncGenerator<LivePiece
     }
   }
   if (at < grown.to) yield zero(at, grown.to);
-}
-
-interface HeldFrame {
-  frame: Frame;
-  bytes: Promise<Uint8Array<ArrayBuffer>>;
-  /** Pieces that are still to come. */
-  uses: number;
-}
-
-/** Decompressed frames: those that are used, and while there is room those that were, the latest ones. */
-class FrameCache {
-  /** Of the frames that are used. */
-  usedBytes = 0;
-  readonly #chain: Chain;
-  readonly #budgetBytes: number;
-  #heldBytes = 0;
-  readonly #held = new Map<Frame, HeldFrame>();
-  /** Those that nobody uses, longest first. */
-  readonly #unused = new Set<HeldFrame>();
-  #spare: ArrayBuffer | undefined;
-
-  constructor(chain: Chain, budgetBytes: number) {
-    this.#chain = chain;
-    this.#budgetBytes = budgetBytes;
-  }
-
-  take(point: number, frame: Frame): HeldFrame {
-    const held = this.#held.get(frame) ?? this.#fetch(point, frame);
-    if (held.uses === 0) this.usedBytes += frame.rawBytes;
-    held.uses += 1;
-    this.#unused.delete(held);
-    return held;
-  }
-
-  give(held: HeldFrame): void {
-    held.uses -= 1;
-    if (held.uses > 0) return;
-    this.usedBytes -= held.frame.rawBytes;
-    this.#unused.add(held);
-  }
-
-  /** Nothing is under way afterwards. */
-  async close(): Promise<void> {
-    await Promise.allSettled([...this.#held.values()].map(({ bytes }) => bytes));
-    this.#held.clear();
-  }
-
-  #fetch(point: number, frame: Frame): HeldFrame {
-    for (const oldest of this.#unused) {
-      if (this.#heldBytes + frame.rawBytes <= this.#budgetBytes) break;
-      this.#unused.delete(oldest);
-      this.#held.delete(oldest.frame);
-      this.#heldBytes -= oldest.frame.rawBytes;
-      void oldest.bytes.then(({ buffer }) => {
-        this.#spare = buffer;
-      });
-    }
-    const spare = this.#spare;
-    // one that is much too long would not be counted in full
-    const isFit = spare !== undefined && spare.byteLength >= frame.rawBytes && spare.byteLength < 1.25 * frame.rawBytes;
-    if (isFit) this.#spare = undefined;
-    const bytes = this.#chain.points[point]!.archive.readFrame(frame, isFit ? spare : undefined);
-    // a failure is told when the frame is needed
-    bytes.catch(() => {});
-    const held = { frame, bytes, uses: 0 };
-    this.#held.set(frame, held);
-    this.#heldBytes += frame.rawBytes;
-    return held;
-  }
 }

@@ -80,7 +80,7 @@ export class History {
         if (!blocks.has(block)) blocks.set(block, digestOf(digestKey, state, block));
       }
     }
-    for (const block of [...this.digests.keys()]) {
+    for (const block of this.digests.keys()) {
       if (block * blockBytes >= state.length) this.digests.delete(block);
     }
     for (const [block, digest] of blocks) {

@@ -101,7 +101,9 @@ describe('a chain reads like the last state of its image', () => {
             const shown = frames.flatMap(({ point, live }) =>
               live.map(({ offset, length: bytes, rawOffset }) => ({ offset, end: offset + bytes, point, rawOffset })),
             );
-            const expected = pieces.filter(({ frame }) => frame !== null).map(({ frame: _, ...piece }) => piece);
+            const expected = pieces
+              .filter(({ frame }) => frame !== null)
+              .map(({ offset, end, point, rawOffset }) => ({ offset, end, point, rawOffset }));
             expect(shown.sort((x, y) => x.offset - y.offset)).toEqual(expected);
             const bytesOf = (extents: { offset: number; end: number }[]): number[] =>
               extents
