@@ -56,14 +56,16 @@ export function rateLimitedSource(source: ByteSource, bytesPerSecond: number, cl
   };
 }
 
-class TokenBucket {
+/** What may pass: bytes are charged when they do, and paid for by time. Any number may wait at once, in order. */
+export class TokenBucket {
+  /** What passes in a step, if the rate is to be even. */
   readonly stepBytes: number;
   readonly #msPerByte: number;
   readonly #clock: Clock;
   /** When all that passed so far is paid for. */
   #paidAt: number;
 
-  constructor(bytesPerSecond: number, clock: Clock) {
+  constructor(bytesPerSecond: number, clock: Clock = realClock) {
     if (!(bytesPerSecond > 0)) {
       throw new RbdeltaError('usage', `a rate of ${bytesPerSecond} bytes per second lets nothing through`);
     }
@@ -73,14 +75,16 @@ class TokenBucket {
     this.#paidAt = clock.now();
   }
 
-  /** Waits until everything before is paid for, then charges `bytes`. */
+  /** Charges `bytes`, and waits until everything before them is paid for. */
   async take(bytes: number): Promise<void> {
     const now = this.#clock.now();
-    this.#paidAt = Math.max(this.#paidAt, now - burstMs);
-    if (this.#paidAt > now) await this.#clock.sleep(this.#paidAt - now);
+    const paidAt = Math.max(this.#paidAt, now - burstMs);
+    this.#paidAt = paidAt;
     this.spend(bytes);
+    if (paidAt > now) await this.#clock.sleep(paidAt - now);
   }
 
+  /** Charges what has passed already. */
   spend(bytes: number): void {
     this.#paidAt += bytes * this.#msPerByte;
   }

@@ -22,11 +22,19 @@ export interface WriteOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Keys are made of names by formats/repository: letters, digits, `-_.%+/`. */
+/** What a killed writer left: `id` is for `removeLeftover`, `key` what it was to become. */
+export interface Leftover extends StoredObject {
+  id: string;
+}
+
+/**
+ * Keys are made of names by formats/repository: letters, digits, `-_.%+/`. One with an empty part, or a part that begins
+ * with a `.`, is refused as `invalid`; what is called so in the store is passed over by `list` and `folders`.
+ */
 export interface Store {
   /** Which adapter this is: a message may name it, no logic may ask for it. */
   readonly kind: 'directory' | 's3';
-  /** How messages name an object: its path, or `s3://bucket/key at ENDPOINT`. '' is the store itself. */
+  /** How messages name an object: its path in quotes, or `s3://bucket/key at ENDPOINT`. '' is the store itself. */
   nameOf(key: string): string;
   /** A whole small object; null where there is none. `tooLarge` past `maxBytes`, before it is read. */
   get(key: string, maxBytes: number): Promise<Buffer | null>;
@@ -51,13 +59,16 @@ export interface Store {
   ): Promise<StoredObject>;
   /** All objects whose key begins with `prefix`, sorted by key (bytes). Pages are fetched as they are needed. */
   list(prefix: string): AsyncIterable<StoredObject>;
-  /** The next part of the keys behind `folder` (which ends with `/` or is ''), of those that have a further part. Sorted. */
+  /** The next part of the keys behind `folder` (which ends with `/` or is ''), of those that have a further part. As their keys are sorted. */
   folders(folder: string): AsyncIterable<string>;
-  /** In bulk; what is not there is fine. Empty folders go as well, where there are folders. */
+  /**
+   * In bulk, durably; what is not there is fine. Empty folders go as well, where there are folders. Gives the number of
+   * keys; fails if one of them cannot be removed, which says nothing of the others.
+   */
   remove(keys: AsyncIterable<string> | Iterable<string>): Promise<number>;
   /** What a killed writer left under the prefix: files and uploads that never became objects. */
-  leftovers(prefix: string): AsyncIterable<{ id: string; key: string; bytes: number; modifiedMs: number }>;
-  removeLeftover(leftover: { id: string; key: string }): Promise<void>;
+  leftovers(prefix: string): AsyncIterable<Leftover>;
+  removeLeftover(leftover: Pick<Leftover, 'id' | 'key'>): Promise<void>;
   /** The time by the store's own clock. */
   nowMs(): Promise<number>;
   /** Whether `put` with `create` is atomic here, found out by trying under the prefix (nothing is left behind). */

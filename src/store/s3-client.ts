@@ -1,7 +1,8 @@
 // The S3 client: found and configured as every AWS tool is, and its failures as failures of rbdelta.
 
-import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
-import { errnoOf } from '../bytes/errno.ts';
+import { readFile } from 'node:fs/promises';
+import type { PutObjectCommandInput, S3Client, S3ClientConfig, StorageClass } from '@aws-sdk/client-s3';
+import { errnoOf, ioFailure } from '../bytes/errno.ts';
 import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 
@@ -12,6 +13,12 @@ export interface S3Options {
   profile?: string;
   /** How often a request is tried in all; 5 if absent. Waits in between grow, by the SDK's standard strategy. */
   attempts?: number;
+  /** Certificates (PEM) that are trusted instead of those that Node knows. */
+  caFile?: string;
+  /** Of what is large: `STANDARD_IA` and the like. */
+  storageClass?: string;
+  /** How the server encrypts what is written: `AES256`, `aws:kms`, or `aws:kms:KEY`. */
+  sse?: string;
 }
 
 /** A client with what is needed to send and to name what it talks to. */
@@ -21,6 +28,10 @@ export interface S3Connection {
   sdk: typeof import('@aws-sdk/client-s3');
   /** For messages: the endpoint's URL, or AWS. */
   endpoint: string;
+  /** What every object is written with. */
+  written: Pick<PutObjectCommandInput, 'ServerSideEncryption' | 'SSEKMSKeyId'>;
+  /** And, further, every large one: others would be charged for more than they hold. */
+  writtenLarge: Pick<PutObjectCommandInput, 'StorageClass'>;
 }
 
 /** What a key is written as, `s3://bucket/key`. */
@@ -31,7 +42,11 @@ export interface S3Location {
 
 export async function connectS3(options: S3Options = {}): Promise<S3Connection> {
   const sdk = await import('@aws-sdk/client-s3');
-  const { attempts = 5, endpoint, region, profile } = options;
+  const { attempts = 5, endpoint, region, profile, caFile, storageClass } = options;
+  const settings = {
+    written: options.sse === undefined ? {} : parseSse(options.sse),
+    writtenLarge: storageClass === undefined ? {} : { StorageClass: storageClass as StorageClass },
+  };
   const given: S3ClientConfig = {
     maxAttempts: attempts,
     retryMode: 'standard',
@@ -39,19 +54,40 @@ export async function connectS3(options: S3Options = {}): Promise<S3Connection> 
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     // A peer that is silent for a minute is gone.
-    requestHandler: { connectionTimeout: 10_000, socketTimeout: 60_000 },
+    requestHandler: {
+      connectionTimeout: 10_000,
+      socketTimeout: 60_000,
+      ...(caFile === undefined ? {} : { httpsAgent: { ca: await readCertificates(caFile) } }),
+    },
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(region === undefined ? {} : { region }),
     ...(profile === undefined ? {} : { profile }),
   };
   const aws = withoutAdvice(() => new sdk.S3Client(given));
   const found = endpoint ?? (await aws.config.serviceConfiguredEndpoint?.());
-  if (found === undefined || /\.amazonaws\.com(\.cn)?\/?$/.test(found)) return { client: aws, sdk, endpoint: 'AWS' };
+  if (found === undefined || /\.amazonaws\.com(\.cn)?\/?$/.test(found)) {
+    return { client: keepDates(aws), sdk, endpoint: 'AWS', ...settings };
+  }
   // Servers other than AWS seldom have a DNS name for each bucket, and seldom care for the region.
   const ownRegion = await aws.config.region().catch(() => 'us-east-1');
   aws.destroy();
   const client = new sdk.S3Client({ ...given, endpoint: found, region: ownRegion, forcePathStyle: true });
-  return { client, sdk, endpoint: found };
+  return { client: keepDates(client), sdk, endpoint: found, ...settings };
+}
+
+function parseSse(text: string): S3Connection['written'] {
+  if (text === 'AES256') return { ServerSideEncryption: text };
+  if (text === 'aws:kms') return { ServerSideEncryption: text };
+  if (/^aws:kms:./.test(text)) return { ServerSideEncryption: 'aws:kms', SSEKMSKeyId: text.slice('aws:kms:'.length) };
+  throw new RbdeltaError('usage', `"${printable(text)}" is not a kind of encryption that S3 has`, {
+    hint: 'write it as AES256, aws:kms or aws:kms:KEY',
+  });
+}
+
+async function readCertificates(path: string): Promise<Buffer> {
+  return readFile(path).catch((error: unknown) => {
+    throw ioFailure(error, `cannot read the certificates in "${printable(path)}"`);
+  });
 }
 
 /**
@@ -82,11 +118,36 @@ export function parseS3Url(url: string): S3Location {
   return { bucket, key };
 }
 
+/** `s3://bucket/prefix`, where the prefix may be absent: `key` is what all keys begin with, '' or with `/` at its end. */
+export function parseS3Prefix(url: string): S3Location {
+  const { bucket, key } = parseS3Url(`${url.replace(/\/*$/, '')}/x`);
+  return { bucket, key: key.slice(0, -1) };
+}
+
 /** How messages name an object. */
 export const urlOf = ({ bucket, key }: S3Location): string => `s3://${printable(bucket)}/${printable(key)}`;
 
 /** The same, of a request: where it went matters then. */
 export const nameOf = (location: S3Location, { endpoint }: S3Connection): string => `${urlOf(location)} at ${endpoint}`;
+
+/** When the server gave this answer, by its own clock, to whole seconds as HTTP has it; 0 if it did not say. */
+export const dateMsOf = (answer: { $metadata: object }): number =>
+  (answer.$metadata as { dateMs?: number }).dateMs ?? 0;
+
+/** Makes the client keep what `dateMsOf` gives: the SDK does not show the headers of answers. */
+function keepDates(client: S3Client): S3Client {
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const result = await next(args);
+      const { headers } = (result as { response?: { headers?: Record<string, string> } }).response ?? {};
+      const dateMs = Date.parse(headers?.['date'] ?? '') || 0;
+      Object.assign(result.output.$metadata, { dateMs });
+      return result;
+    },
+    { step: 'initialize', name: 'keepDates' },
+  );
+  return client;
+}
 
 /**
  * The failure of a request as a failure of rbdelta. `task` says what could not be done, `nameOf` included. What did not

@@ -1,11 +1,9 @@
 // An object in S3, read front to back: ranges of it, a few ahead, all of the same version.
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { BufferPool } from '../bytes/buffers.ts';
 import { interruption } from '../bytes/errno.ts';
 import { mapOrdered } from '../bytes/ordered.ts';
 import { type ByteSource, chunkSource } from '../bytes/source.ts';
-import { RbdeltaError } from '../error.ts';
 import {
   connectS3,
   nameOf,
@@ -16,6 +14,7 @@ import {
   statusOf,
   urlOf,
 } from './s3-client.ts';
+import { readRange } from './s3-range.ts';
 
 export interface S3SourceOptions extends S3Options, S3Location {
   /** Bytes of a range; 8 MiB if absent. */
@@ -80,16 +79,18 @@ function* rangesOf(bytes: number, rangeBytes: number): Generator<{ start: number
 
 class StoredObject {
   readonly #connection: S3Connection;
+  readonly #location: S3Location;
   readonly #target: { Bucket: string; Key: string };
   readonly #task: string;
   readonly #signal: AbortSignal;
   readonly #attempts: number;
   #etag: string | undefined;
 
-  constructor(connection: S3Connection, { bucket, key }: S3Location, signal: AbortSignal, attempts: number) {
+  constructor(connection: S3Connection, location: S3Location, signal: AbortSignal, attempts: number) {
     this.#connection = connection;
-    this.#target = { Bucket: bucket, Key: key };
-    this.#task = `cannot read ${nameOf({ bucket, key }, connection)}`;
+    this.#location = location;
+    this.#target = { Bucket: location.bucket, Key: location.key };
+    this.#task = `cannot read ${nameOf(location, connection)}`;
     this.#signal = signal;
     this.#attempts = attempts;
   }
@@ -122,61 +123,8 @@ class StoredObject {
   }
 
   /** Fills `into` from byte `start` of the object. */
-  async read(start: number, into: Buffer): Promise<void> {
-    let filled = 0;
-    for (let attempt = 1; filled < into.length; attempt++) {
-      try {
-        const body = await this.#get(start + filled, start + into.length);
-        for await (const chunk of body) {
-          if (filled + chunk.length > into.length) throw new RbdeltaError('io', `${this.#task}: it sends too much`);
-          into.set(chunk, filled);
-          filled += chunk.length;
-        }
-        if (filled < into.length) throw new BodyCut();
-      } catch (error) {
-        const lasting = error instanceof RbdeltaError || this.#signal.aborted;
-        if (lasting || attempt >= this.#attempts) throw this.#failure(error, start + filled);
-        await sleep(100 * 2 ** attempt * Math.random(), undefined, { signal: this.#signal });
-      }
-    }
-  }
-
-  async #get(start: number, end: number): Promise<AsyncIterable<Uint8Array>> {
-    const { client, sdk } = this.#connection;
-    const command = new sdk.GetObjectCommand({
-      ...this.#target,
-      Range: `bytes=${start}-${end - 1}`,
-      ...(this.#etag ? { IfMatch: this.#etag } : {}),
-    });
-    const answer = await client.send(command, { abortSignal: this.#signal }).catch(async (error: unknown) => {
-      if (statusOf(error) === 412 || statusOf(error) === 416) throw this.#replaced(error);
-      // The SDK has tried again already.
-      throw await s3Failure(error, this.#task, this.#connection);
-    });
-    if (!answer.ContentRange?.startsWith(`bytes ${start}-`)) {
-      const hint = 'this server does not do what S3 does: copy the object to a file first';
-      throw new RbdeltaError('unsupported', `${this.#task}: the server does not send the range asked for`, { hint });
-    }
-    const body = answer.Body as NodeJS.ReadableStream & { destroy(error?: Error): void };
-    // Whoever has stopped reading must not wait for the rest.
-    const stop = (): void => body.destroy(new BodyCut());
-    this.#signal.addEventListener('abort', stop, { once: true });
-    body.once('close', () => this.#signal.removeEventListener('abort', stop));
-    return body as unknown as AsyncIterable<Uint8Array>;
-  }
-
-  #failure(error: unknown, position: number): unknown {
-    if (error instanceof RbdeltaError) return error;
-    const hint = 'check the network, and try again';
-    const message = `${this.#task}: the connection breaks at byte ${position}, again and again`;
-    return new RbdeltaError('io', message, { hint, cause: error });
-  }
-
-  #replaced(cause: unknown): RbdeltaError {
-    const hint = 'read it again from the beginning';
-    return new RbdeltaError('io', `${this.#task}: it was replaced while it was read`, { hint, cause });
+  read(start: number, into: Buffer): Promise<void> {
+    const options = { etag: this.#etag, signal: this.#signal, attempts: this.#attempts };
+    return readRange(this.#connection, this.#location, start, into, options);
   }
 }
-
-/** A body that ended before its time. */
-class BodyCut extends Error {}

@@ -1,6 +1,6 @@
 // A proxy in front of a real HTTP server that breaks chosen exchanges: what happens on the way to an S3 server.
 
-import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 export interface Fault {
@@ -15,6 +15,10 @@ export interface Fault {
 export type FaultAction =
   /** Answered here, with an error as S3 writes it; the server does not see it. */
   | { kind: 'answer'; status: number; code: string }
+  /** Answered here, with this. */
+  | { kind: 'answerWith'; status: number; body: string }
+  /** Only looked at. */
+  | { kind: 'see'; see: (headers: IncomingHttpHeaders) => void }
   /** The server does it, the answer is an error. */
   | { kind: 'loseAnswer'; status: number; code: string }
   /** The connection breaks before anything is answered; the server does not see it. */
@@ -89,6 +93,8 @@ async function exchange(
   const sent = Buffer.concat(body);
   if (fault?.kind === 'cut') throw new Error('cut');
   if (fault?.kind === 'answer') return answerError(outgoing, fault);
+  if (fault?.kind === 'answerWith') return void outgoing.writeHead(fault.status).end(fault.body);
+  if (fault?.kind === 'see') fault.see(incoming.headers);
   if (fault?.kind === 'before') await fault.run();
   if (fault?.kind === 'flipByte') sent[fault.at]! ^= 1;
 
