@@ -5,8 +5,10 @@ import { afterAll, expect, test } from 'vitest';
 import { ByteReader } from '../../src/bytes/reader.ts';
 import { bytesSource } from '../../src/bytes/source.ts';
 import { autoDecompress } from '../../src/bytes/zstd.ts';
+import { ExtentList } from '../../src/diff/extent.ts';
 import { blockBytes } from '../../src/format/archive-index.ts';
 import { type DiffRecord, openDiff } from '../../src/format/rbd-diff.ts';
+import { blockSpans } from '../../src/repo/block-spans.ts';
 import { Packer, type PackedFrame, type PackTask } from '../../src/repo/packer.ts';
 import { noise } from '../kit/noise.ts';
 
@@ -221,6 +223,76 @@ test.each([
       expect(options.trim && same.some((block) => told.has(block))).toBe(false);
     }),
     { numRuns: 25 },
+  );
+});
+
+test('what the planner makes of changed extents becomes the new image, in pieces', async () => {
+  const extents = fc.array(
+    fc.record(
+      {
+        gap: fc.oneof(fc.constant(0), fc.nat(5000), fc.nat(300_000)),
+        length: fc.oneof(fc.integer({ min: 1, max: 9000 }), fc.integer({ min: 1, max: 3_000_000 })),
+        kind: fc.constantFrom('data', 'zero', 'same'),
+      },
+      { noNullPrototype: true },
+    ),
+    { maxLength: 12 },
+  );
+  const content = noise(20, 12 << 20);
+  await fc.assert(
+    fc.asyncProperty(
+      extents,
+      fc.integer({ min: 1, max: 10 << 20 }),
+      fc.nat(200_000),
+      fc.boolean(),
+      async (list, size, cut, trim) => {
+        const base = Buffer.alloc(size + cut);
+        for (let at = 0; at < base.length; at += 500_000) content.copy(base, at, at, at + 250_000);
+        const image = Buffer.from(base.subarray(0, size));
+        const changed = new ExtentList();
+        let at = 0;
+        for (const { gap, length, kind } of list) {
+          const offset = at + gap;
+          at = offset + length;
+          changed.push(offset, length, kind === 'zero' ? 'zero' : 'data');
+          if (kind === 'zero') image.fill(0, Math.min(offset, size), Math.min(at, size));
+          else if (kind === 'data') content.copy(image, Math.min(offset, size), 7, 7 + length);
+        }
+        const [old, now] = [stateOf(base), stateOf(image)];
+        const made = Buffer.from(base.subarray(0, size));
+        let sum = fingerprintOf(old);
+        const extra = [Math.floor(size / blockBytes)];
+        for await (const { spans, changes, bytes, start, end } of blockSpans([{ extents: changed }], { size, extra })) {
+          const data = new Uint8Array(bytes);
+          let filled = 0;
+          for (const [offset, length] of pairs(spans)) {
+            data.set(image.subarray(offset, offset + length), filled);
+            filled += length;
+          }
+          const touched = [...pairs(spans), ...pairs(changes)].flatMap(([offset, length]) => {
+            const first = Math.floor(offset / blockBytes);
+            return Array.from(
+              { length: Math.ceil((offset + Math.abs(length)) / blockBytes) - first },
+              (_, i) => first + i,
+            );
+          });
+          const blocks = [...new Set(touched)].sort((a, b) => a - b);
+          const task = { data: data.buffer, spans, changes, old: oldOf(old, blocks), trim, dropZeros: false };
+          const frame = await packer.pack(task);
+          const records = await recordsIn(frame);
+          expect(records.every((record) => record.offset >= start && record.offset < end)).toBe(true);
+          apply(made, records).copy(made);
+          sum += numberOf(frame.sum);
+        }
+        const gone = [...old.keys()].filter((block) => block >= Math.ceil(size / blockBytes));
+        const none = new Float64Array();
+        const rest = { data: new ArrayBuffer(0), spans: none, changes: none, trim, dropZeros: false };
+        sum += numberOf((await packer.pack({ ...rest, old: oldOf(old, gone) })).sum);
+        expect(made.equals(image)).toBe(true);
+        expect(sum % 2n ** 256n).toBe(fingerprintOf(now));
+      },
+    ),
+    { numRuns: 15 },
   );
 });
 
