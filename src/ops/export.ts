@@ -21,7 +21,7 @@ export interface ExportOptions {
 
 /** Format 1: every byte of the opened version, holes as zeros. Finishes the sink, or aborts it. */
 export async function exportRaw(image: Image, sink: ByteSink, options: ExportOptions = {}): Promise<void> {
-  await writeRaw(image, intoSink(sink), options);
+  await writeRaw(image, rawIntoSink(sink), options);
 }
 
 /** Format 1 to a new sparse file (mode 0644, 'exists' if there is one); removed again on failure. */
@@ -108,7 +108,7 @@ async function writeImageHeader(
 }
 
 /** Where raw bytes go: calls come in order and do not overlap; what is between them is a hole. */
-interface RawOut {
+export interface RawOut {
   data(offset: number, bytes: Uint8Array): Promise<void>;
   finish(size: number): Promise<void>;
   /** Never throws. */
@@ -132,7 +132,8 @@ async function writeRaw(image: Image, out: RawOut, options: ExportOptions): Prom
 
 const zeros = Buffer.alloc(1 << 20);
 
-function intoSink(sink: ByteSink): RawOut {
+/** Every byte in order, zeros as well. */
+export function rawIntoSink(sink: ByteSink): RawOut {
   let position = 0;
   const zerosUpTo = async (offset: number): Promise<void> => {
     while (position < offset) {

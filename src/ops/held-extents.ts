@@ -1,4 +1,4 @@
-// Where an image holds data, as a compact list that is walked once, in rising order.
+// Where an image holds data, as a compact list that is walked in rising order.
 
 import type { Extent } from '../diff/extent.ts';
 
@@ -15,6 +15,11 @@ export class HeldExtents {
       this.#starts.push(offset);
       this.#ends.push(offset + length);
     }
+  }
+
+  /** To be walked once more. */
+  rewind(): void {
+    this.#next = 0;
   }
 
   /** The parts that lie between `start` and `end`. From call to call, ranges rise and do not overlap. */

@@ -98,3 +98,12 @@ function matches(pattern: string, name: string): boolean {
     .replaceAll('?', '.');
   return new RegExp(`^${source}$`, 'su').test(name);
 }
+
+/** The ids of a chain from a point down, as the catalog tells them. */
+export function chainIds(points: readonly CatalogEntry[], newest: string): string[] {
+  const byId = new Map(points.map((one) => [one.id, one]));
+  const ids: string[] = [];
+  for (let one = byId.get(newest); one !== undefined && ids.length < points.length; one = byId.get(one.base ?? ''))
+    ids.push(one.id);
+  return ids;
+}
