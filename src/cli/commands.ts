@@ -17,6 +17,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/backup.ts'),
   },
   {
+    names: ['restore'],
+    summary: 'Restore a point of a repository to an image, a file or a stream.',
+    load: () => import('./commands/restore.ts'),
+  },
+  {
     names: ['export-diff'],
     summary: 'Export incremental diff to file.',
     load: () => import('./commands/export-diff.ts'),

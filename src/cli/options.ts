@@ -66,6 +66,7 @@ const table = {
   overwrite: { group: 'Target', describe: 'a full onto an image with data: replace all of it' },
   'skip-existing': { group: 'Target', describe: 'end snapshot exists: nothing to do, status 0' },
   'dry-run': { group: 'Target', describe: 'read and check everything, write nothing' },
+  'in-place': { group: 'Target', describe: 'the target is there: overwrite what differs in it' },
   'allow-shrink': { group: 'Target', describe: 'permit a smaller size' },
 
   size: {

@@ -4,7 +4,6 @@ import { interruption, orInterruption } from '../bytes/errno.ts';
 import type { ByteSink } from '../bytes/sink.ts';
 import { counted, printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
-import { blockBytes } from '../format/archive-index.ts';
 import { openFileToWrite } from '../image/file.ts';
 import type { Cluster, CreateOptions, WritableImage } from '../image/port.ts';
 import { formatSpec, type ImageSpec } from '../image/spec.ts';
@@ -290,6 +289,3 @@ async function refuseInUse(
     await image.close();
   }
 }
-
-/** For plans: blocks as bytes of the image. */
-export const bytesOfBlocks = (blocks: number): number => blocks * blockBytes;
