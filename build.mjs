@@ -43,7 +43,10 @@ function keepBytecode() {
   // Every character one byte: V8 reads such a source without decoding it.
   const ascii = (text) =>
     text.replace(/[^\0-\x7f]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
-  const source = ascii(readFileSync(bundle, 'utf8')).replace(/\bimport\((?=")/g, 'importModule(');
+  const source = ascii(readFileSync(bundle, 'utf8'))
+    // As CommonJS: its ES modules are read through the worker threads, one after the other.
+    .replace('await import("koffi")', '{ default: require("koffi") }')
+    .replace(/\bimport\((?=")/g, 'importModule(');
   writeFileSync(bundle, source);
   setFlagsFromString('--no-lazy');
   const script = new Script(source, { filename: bundle });

@@ -1,6 +1,5 @@
 // The bridge to librados, librbd and libc: libraries are loaded and functions declared when they are first needed.
 
-import { createRequire } from 'node:module';
 import PQueue from 'p-queue';
 import { RbdeltaError } from '../../error.ts';
 import { callbacks, libraries, prototypes } from './prototypes.ts';
@@ -51,8 +50,7 @@ export function loadNative(): Promise<Native> {
 async function load(): Promise<Native> {
   let koffi: Koffi;
   try {
-    // Not its ES module: that is read through the worker threads, file by file, and costs three times as long.
-    koffi = createRequire(import.meta.url)('koffi') as Koffi;
+    koffi = (await import('koffi')).default;
   } catch (cause) {
     throw new RbdeltaError('unavailable', 'Ceph images need the npm package koffi, which cannot be loaded here', {
       hint: 'npm install koffi',
