@@ -187,6 +187,64 @@ describe('a chain reads like the last state of its image', () => {
   });
 });
 
+describe('the diff of a chain', () => {
+  test('zeros what a point in between cut off and the next grew again', async () => {
+    const size = 3 * blockBytes;
+    const steps: Step[] = [
+      { size, changes: [{ offset: 0, length: size, zero: false }] },
+      { size: blockBytes + 5, changes: [] },
+      { size: 4 * blockBytes, changes: [{ offset: 2 * blockBytes, length: 10, zero: false }] },
+    ];
+    await withChain(steps, async (chain) => {
+      const told: unknown[] = [];
+      for await (const record of chainDiff(chain, pointId(0)).records) {
+        told.push([record.kind, record.offset, record.kind === 'write' ? record.data.length : record.length]);
+      }
+      // the block that the cut ends in is told by the point that saw it; nothing is past the size that there was
+      expect(told).toEqual([
+        ['write', blockBytes, 5],
+        ['zero', blockBytes + 5, blockBytes - 5],
+        ['write', 2 * blockBytes, 10],
+        ['zero', 2 * blockBytes + 10, blockBytes - 10],
+      ]);
+    });
+  });
+
+  test('reads frames that lie across each other a few times, not for each of their records', async () => {
+    const [points, writes] = [20, 40];
+    const memory = memoryStore();
+    let base: Manifest | null = null;
+    for (let number = 0; number < points; number++) {
+      const blocks = Array.from({ length: writes }, (_, i) => i * points + number);
+      const records = blocks.map((block) => {
+        const data = Buffer.alloc(512, number + 1);
+        data.writeUInt32LE(block, 0);
+        return { offset: block * blockBytes, length: 512, data };
+      });
+      const size = points * writes * blockBytes;
+      const touched = new Map(blocks.map((block) => [block, Buffer.alloc(16, 1)]));
+      const point = { id: pointId(number), base, size, records, blocks: touched, fingerprint: '0'.repeat(64) };
+      base = await putPoint(memory, point, { frameRecords: writes, pageFrames: 1, segmentBytes: 1 << 20 });
+    }
+    const chain = await loadChain(repositoryIn(memory), image, base!.point, { unpacker });
+    // 40 records of 529 bytes in a frame: there is room for two frames, and for 9 records of each point
+    let block = 0;
+    for await (const record of chainDiff(chain, null, { budgetBytes: 200_000 }).records) {
+      if (record.kind !== 'write') throw new Error('a full has no zeros');
+      const expected = Buffer.alloc(512, (block % points) + 1);
+      expected.writeUInt32LE(block, 0);
+      expect(record.offset).toBe(block * blockBytes);
+      expect(expected.equals(record.data)).toBe(true);
+      block += 1;
+    }
+    expect(block).toBe(points * writes);
+    const reads = memory.reads.filter((key) => key.endsWith('.zst')).length;
+    expect(reads).toBeGreaterThan(2 * points);
+    expect(reads).toBeLessThan(8 * points);
+    await chain.close();
+  });
+});
+
 describe('the cursor', () => {
   test('reads no page twice, and none that no range meets', async () => {
     const memory = memoryStore();
