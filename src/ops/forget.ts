@@ -1,0 +1,157 @@
+// `forget`, `prune`, `flatten`: points go, and those that build on them get what they need first.
+
+import { RbdeltaError } from '../error.ts';
+import type { CatalogEntry } from '../format/repository.ts';
+import { readPoints } from '../repo/catalog.ts';
+import { finishIntents, removePoints } from '../repo/finish-intents.ts';
+import { clearIntent, writeIntent } from '../repo/intent.ts';
+import { type ImageName, textOf } from '../repo/keys.ts';
+import { type Lock, takeLock } from '../repo/lock.ts';
+import type { Repository } from '../repo/repository.ts';
+import { type Policy, type Retained, retain } from '../repo/retention.ts';
+import { type ForgetPlan, planForget } from './forget-plan.ts';
+import { rebasePoint, type RebasedPoint, type RebaseOptions } from './rebase-point.ts';
+
+export interface ForgetOptions extends RebaseOptions {
+  waitMs?: number;
+  onNotice?: (text: string) => void;
+}
+
+export interface Forgotten {
+  removed: string[];
+  /** What those points took. */
+  freedBytes: number;
+  rebased: RebasedPoint[];
+}
+
+/** All points of an image with what the policy does to them, and what that asks for. Nothing is changed. */
+export async function planPrune(
+  repository: Repository,
+  image: ImageName,
+  policy: Policy,
+): Promise<Retained<CandidateEntry> & { plan: ForgetPlan }> {
+  const points = await readPoints(repository, image);
+  const retained = retain(points.map(candidate), policy);
+  const ids = new Set(retained.remove.map(({ id }) => id));
+  return { ...retained, plan: planForget(points, ids) };
+}
+
+/** Removes what the policy does not keep: it is asked again under the lock. */
+export const prune = (
+  repository: Repository,
+  image: ImageName,
+  policy: Policy,
+  options: ForgetOptions,
+): Promise<Forgotten> =>
+  underLock(repository, image, 'prune', options, async (lock) => {
+    const { plan } = await planPrune(repository, image, policy);
+    return act(repository, image, plan, lock, options);
+  });
+
+/** What `forget` would do. `notFound` for a point that is not there, `busy` for one that is pinned. */
+export async function planToForget(
+  repository: Repository,
+  image: ImageName,
+  ids: ReadonlySet<string>,
+): Promise<ForgetPlan> {
+  const points = await readPoints(repository, image);
+  for (const id of ids) {
+    const point = points.find((one) => one.id === id);
+    if (point === undefined) throw new RbdeltaError('notFound', `there is no point ${id} of ${textOf(image)}`);
+    if (!point.pinned) continue;
+    throw new RbdeltaError('busy', `the point ${id} of ${textOf(image)} is pinned`, { hint: 'rbdelta repo unpin' });
+  }
+  return planForget(points, ids);
+}
+
+export const forget = (
+  repository: Repository,
+  image: ImageName,
+  ids: ReadonlySet<string>,
+  options: ForgetOptions,
+): Promise<Forgotten> =>
+  underLock(repository, image, 'forget', options, async (lock) =>
+    act(repository, image, await planToForget(repository, image, ids), lock, options),
+  );
+
+/** The point becomes a full; nothing goes. One that is a full stays as it is: null. */
+export const flatten = (
+  repository: Repository,
+  image: ImageName,
+  id: string,
+  options: ForgetOptions,
+): Promise<RebasedPoint | null> =>
+  underLock(repository, image, 'flatten', options, async (lock) => {
+    const points = await readPoints(repository, image);
+    const point = points.find((one) => one.id === id);
+    if (point === undefined) throw new RbdeltaError('notFound', `there is no point ${id} of ${textOf(image)}`);
+    if (point.base === null) return null;
+    return rebasePoint(repository, image, { point: id, base: null, chainIds: chainBelow(points, id) }, lock, options);
+  });
+
+async function underLock<T>(
+  repository: Repository,
+  image: ImageName,
+  operation: string,
+  options: ForgetOptions,
+  work: (lock: Lock) => Promise<T>,
+): Promise<T> {
+  const { waitMs = 0, signal, onNotice } = options;
+  const lock = await takeLock(repository, image, { operation, waitMs, signal, onNotice });
+  try {
+    await finishIntents(repository, image, onNotice);
+    return await work(lock);
+  } finally {
+    await lock.release();
+  }
+}
+
+async function act(
+  repository: Repository,
+  image: ImageName,
+  { remove, rebase }: ForgetPlan,
+  lock: Lock,
+  options: ForgetOptions,
+): Promise<Forgotten> {
+  const points = await readPoints(repository, image);
+  const rebased: RebasedPoint[] = [];
+  for (const { point, base } of rebase) {
+    const ids = { point: point.id, base: base?.id ?? null, chainIds: chainBelow(points, point.id) };
+    rebased.push(await rebasePoint(repository, image, ids, lock, options));
+  }
+  const removed = remove.map(({ id }) => id);
+  if (removed.length > 0) {
+    options.signal?.throwIfAborted();
+    await lock.assertHeld();
+    const about = { nowMs: options.nowMs(), version: options.version };
+    await writeIntent(repository, image, { operation: 'delete', points: removed }, about);
+    await removePoints(repository, image, removed);
+    await clearIntent(repository, image, 'delete');
+  }
+  return { removed, freedBytes: remove.reduce((sum, { storedBytes }) => sum + storedBytes, 0), rebased };
+}
+
+export interface CandidateEntry {
+  id: string;
+  createdMs: number;
+  tags: readonly string[];
+  pinned: boolean;
+  entry: CatalogEntry;
+}
+
+const candidate = (entry: CatalogEntry): CandidateEntry => ({
+  id: entry.id,
+  createdMs: Date.parse(entry.created),
+  tags: entry.tags,
+  pinned: entry.pinned,
+  entry,
+});
+
+/** The point and those that it builds on, as the catalog tells. */
+export function chainBelow(points: readonly CatalogEntry[], newest: string): string[] {
+  const byId = new Map(points.map((one) => [one.id, one]));
+  const ids: string[] = [];
+  for (let one = byId.get(newest); one !== undefined && ids.length < points.length; one = byId.get(one.base ?? ''))
+    ids.push(one.id);
+  return ids;
+}
