@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { CopiedRange, Store } from '../../src/store/port.ts';
 import { openStore } from '../../src/store/open.ts';
@@ -93,15 +94,17 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
   });
 
   describe('on the way', () => {
-    const bytes = noise(2, 20 * MiB);
+    const bytes = noise(2, 12 * MiB);
     const range = (offset: number, length: number): CopiedRange => ({ key: 'kept/from', offset, length });
     const small = Buffer.from('small');
 
     beforeAll(async () => {
       await store.write('kept/from', [bytes], { maxBytes: bytes.length });
+      await store.put('kept/small', small);
     });
     beforeEach(async () => {
       proxy.faults.length = proxy.requests.length = 0;
+      for await (const leftover of store.leftovers('')) await store.removeLeftover(leftover);
       await store.remove((await keysOf(store)).filter((key) => !key.startsWith('kept/')));
       proxy.requests.length = 0;
     });
@@ -111,16 +114,16 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
       gives: content.length,
       leaves: content,
     });
-    const listed = ['kept/from', ...Array.from({ length: 3 }, (_, i) => `listed/${i}`)];
+    const listed = ['kept/from', 'kept/small', ...Array.from({ length: 3 }, (_, i) => `listed/${i}`)];
     const putListed = async (): Promise<void> => {
-      for (const key of listed.slice(1)) await store.put(key, small);
+      for (const key of listed.slice(2)) await store.put(key, small);
     };
 
     const operations: Record<
       string,
       { before?: () => Promise<void>; run: () => Promise<unknown>; gives: unknown; leaves?: Buffer | null }
     > = {
-      get: { run: () => store.get('kept/from', bytes.length), gives: bytes },
+      get: { run: () => store.get('kept/small', 10), gives: small },
       'get of nothing': { run: () => store.get('nothing', 10), gives: null },
       read: {
         run: async () => {
@@ -134,9 +137,9 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
       put: { run: () => store.put('new', small), gives: undefined, leaves: small },
       'put of what is new': { run: () => store.put('new', small, { create: true }), gives: undefined, leaves: small },
       'a small write': written([bytes.subarray(0, 1000)], bytes.subarray(0, 1000)),
-      'a write in parts': written([bytes.subarray(0, 18 * MiB)], bytes.subarray(0, 18 * MiB)),
+      'a write in parts': written([bytes.subarray(0, 9 * MiB)], bytes.subarray(0, 9 * MiB)),
       'a copy': written([range(0, bytes.length)], bytes),
-      'a copy of a part': written([range(5, 10 * MiB)], bytes.subarray(5, 10 * MiB + 5)),
+      'a copy of a part': written([range(5, 6 * MiB)], bytes.subarray(5, 6 * MiB + 5)),
       'a write of copies and data': written(
         [small, range(0, 11 * MiB), small],
         Buffer.concat([small, bytes.subarray(0, 11 * MiB), small]),
@@ -166,20 +169,23 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
       const { before, run, gives, leaves } = operations[name]!;
       const check = async (title: string): Promise<void> => {
         const result = await run().catch((error: unknown) => Promise.reject(new Error(title, { cause: error })));
-        if (Buffer.isBuffer(gives)) expect(gives.equals(result as Buffer), title).toBe(true);
-        else expect(result, title).toEqual(gives);
         proxy.faults.length = 0;
-        if (leaves === null) expect(await store.stat('new'), title).toBeNull();
-        else if (leaves) expect((await contentOf(store, 'new')).equals(leaves), title).toBe(true);
-        // Who never learns the name of an upload cannot remove it.
+        const content = (await store.stat('new')) === null ? null : await contentOf(store, 'new');
         const orphans = await collect(store.leftovers(''));
-        if (!/created.*(cut|lost)$/.test(title)) expect(orphans, title).toEqual([]);
         for (const orphan of orphans) await store.removeLeftover(orphan);
-        expect(
-          (await keysOf(store)).filter((key) => !/^(kept|listed|new)/.test(key)),
-          title,
-        ).toEqual([]);
+        const others = (await keysOf(store)).filter((key) => !/^(kept|listed|new)/.test(key));
         await store.remove(['new']);
+        // Who never learns the name of an upload cannot remove it.
+        const unnamed = /created.*(cut|lost)$/.test(title);
+        const same = Buffer.isBuffer(gives) ? gives.equals(result as Buffer) : isDeepStrictEqual(result, gives);
+        const left = content === null ? null : leaves?.equals(content);
+        expect({ title, same, left, orphans: unnamed ? 0 : orphans.length, others }).toEqual({
+          title,
+          same: true,
+          left: leaves ? true : null,
+          orphans: 0,
+          others: [],
+        });
       };
       await before?.();
       proxy.requests.length = 0;
@@ -194,7 +200,7 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
           await store.remove(['new']);
           await before?.();
           proxy.faults.push({ match: /./, skip, times: 1, act: { ...act } });
-          await check(`request ${skip} ${line.endsWith('?uploads') ? 'that created' : ''}: ${fault}`);
+          await check(`request ${skip} ${/[?&]uploads/.test(line) ? 'that created' : ''}: ${fault}`);
         }
       }
     });
@@ -204,13 +210,13 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
         proxy.requests.length = 0;
         await store.write('new', pieces, { maxBytes: 64 * MiB });
         return proxy.requests.map((line) =>
-          line.replace(/ .*[?&](partNumber|uploads|uploadId).*/, ' $1').replace(/ \/.*/, ''),
+          line.replace(/ .*?[?&](partNumber|uploads|uploadId).*/, ' $1').replace(/ \/.*/, ''),
         );
       };
       expect(await requestsOf([bytes.subarray(0, 8 * MiB)])).toEqual(['PUT']);
       expect(await requestsOf([range(0, bytes.length)])).toEqual(['HEAD', 'PUT']);
       expect(await requestsOf([range(4, 100), small])).toEqual(['GET', 'PUT']);
-      const parts = await requestsOf([bytes.subarray(0, 6 * MiB), range(0, 15 * MiB), small]);
+      const parts = await requestsOf([bytes.subarray(0, 6 * MiB), range(0, 10 * MiB), small]);
       expect(parts.toSorted()).toEqual(
         ['POST uploads', 'PUT partNumber', 'PUT partNumber', 'PUT partNumber', 'POST uploadId', 'HEAD'].toSorted(),
       );
@@ -244,7 +250,7 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
         code: 'io',
         message: expect.stringContaining(`${bytes.length} bytes were sent, nothing is there`),
       });
-      expect(await keysOf(store)).toEqual(['kept/from']);
+      expect(await keysOf(store)).toEqual(['kept/from', 'kept/small']);
     });
 
     test('of two that create, the one whose answer got lost is not told that it lost', async () => {
@@ -303,21 +309,21 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
 
   test('settings of objects reach the server: the storage class of what is large, encryption of all', async () => {
     const endpoint = proxy.url;
-    const headers: string[] = [];
+    const headers: unknown[] = [];
     proxy.faults.length = 0;
     const special = await openS3Store(`s3://${bucket}/special`, { endpoint, storageClass: 'STANDARD', sse: 'AES256' });
     proxy.faults.push({
       match: /^PUT/,
       act: {
         kind: 'see',
-        see: (sent) => headers.push(`${sent['x-amz-storage-class']} ${sent['x-amz-server-side-encryption']}`),
+        see: (sent) => headers.push([sent['x-amz-storage-class'], sent['x-amz-server-side-encryption']]),
       },
     });
     // radosgw encrypts only over TLS.
     await special.put('small', Buffer.from('x')).catch(() => {});
     await special.write('large', [Buffer.from('x')], { maxBytes: 10 }).catch(() => {});
-    expect(headers[0]).toBe('undefined AES256');
-    expect(headers.at(-1)).toBe('STANDARD AES256');
+    expect(headers[0]).toEqual([undefined, 'AES256']);
+    expect(headers.at(-1)).toEqual(['STANDARD', 'AES256']);
     await special.remove(await keysOf(special));
     await special.close();
   });
