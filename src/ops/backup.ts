@@ -7,8 +7,9 @@ import type { CatalogEntry } from '../format/repository.ts';
 import type { Image, ImageInfo, WritableImage } from '../image/port.ts';
 import { ArchiveWriter, type Resumed, type WrittenArchive } from '../repo/archive-writer.ts';
 import { blockBytes } from '../format/archive-index.ts';
-import { readManifest, readPoints } from '../repo/catalog.ts';
+import { chainBelow, readManifest, readPoints } from '../repo/catalog.ts';
 import { type Chain, loadChain } from '../repo/chain.ts';
+import { finishIntents } from '../repo/finish-intents.ts';
 import { writeIntent } from '../repo/intent.ts';
 import { pointFolder, timeOfPoint } from '../repo/keys.ts';
 import { type Lock, takeLock } from '../repo/lock.ts';
@@ -112,6 +113,7 @@ async function underLock(
   try {
     const level = options.level ?? 3;
     const same = { level, trim: options.trim ?? false, segmentBytes: options.segmentBytes ?? null };
+    await finishIntents(repository, source.image, options.onNotice);
     const left = await recoverBackup(repository, source, head, { ...options, plan: same });
     const situation = await look(repository, source, options, head);
     const plan = left ?? planBackup(situation, options);
@@ -214,7 +216,9 @@ async function archive(
   const { base, method } = plan;
   const packer = new Packer({ key: repository.digestKey, level: options.level ?? 3 });
   const chain =
-    base === null ? null : await loadChain(repository, source.image, base.id, { expected: chainIds(points, base.id) });
+    base === null
+      ? null
+      : await loadChain(repository, source.image, base.id, { expected: chainBelow(points, base.id) });
   const header = { fromSnap: base?.snapshot ?? null, toSnap: plan.snapshot.name, size: info.size, protected: null };
   const writer = new ArchiveWriter(repository.store, pointFolder(source.image, plan.point), header, {
     compress: (raw) => packer.compress(raw),
@@ -293,15 +297,6 @@ async function forgetCut(chain: Chain, size: number, packer: Packer, writer: Arc
   }
 }
 
-/** The ids of a chain, as the catalog tells them. */
-function chainIds(points: readonly CatalogEntry[], newest: string): string[] {
-  const byId = new Map(points.map((one) => [one.id, one]));
-  const ids: string[] = [];
-  for (let one = byId.get(newest); one !== undefined && ids.length < points.length; one = byId.get(one.base ?? ''))
-    ids.push(one.id);
-  return ids;
-}
-
 async function manifestOf(
   repository: Repository,
   source: BackupSource,
@@ -319,7 +314,16 @@ async function manifestOf(
     repository: repository.id,
     point: plan.point,
     image: {
-      ...{ pool, namespace, name, id, size, order, features, stripeUnit, stripeCount, dataPool },
+      pool,
+      namespace,
+      name,
+      id,
+      size,
+      order,
+      features,
+      stripeUnit,
+      stripeCount,
+      dataPool,
       parent: parent && {
         pool: parent.pool,
         namespace: parent.namespace,

@@ -2,7 +2,7 @@
 
 import { RbdeltaError } from '../error.ts';
 import type { CatalogEntry } from '../format/repository.ts';
-import { readPoints } from '../repo/catalog.ts';
+import { chainBelow, readPoints } from '../repo/catalog.ts';
 import { finishIntents, removePoints } from '../repo/finish-intents.ts';
 import { clearIntent, writeIntent } from '../repo/intent.ts';
 import { type ImageName, textOf } from '../repo/keys.ts';
@@ -146,12 +146,3 @@ const candidate = (entry: CatalogEntry): CandidateEntry => ({
   pinned: entry.pinned,
   entry,
 });
-
-/** The point and those that it builds on, as the catalog tells. */
-export function chainBelow(points: readonly CatalogEntry[], newest: string): string[] {
-  const byId = new Map(points.map((one) => [one.id, one]));
-  const ids: string[] = [];
-  for (let one = byId.get(newest); one !== undefined && ids.length < points.length; one = byId.get(one.base ?? ''))
-    ids.push(one.id);
-  return ids;
-}
