@@ -35,6 +35,7 @@ const table = {
   'dest-namespace': { value: 'NAME', group: 'Names', describe: 'namespace of the new image' },
   dest: { value: 'IMAGE', group: 'Names', describe: 'the new image; a whole spec will do' },
 
+  from: { value: 'POINT', group: 'Diff', describe: 'from this point of the image on, as one diff' },
   'from-snap': { value: 'SNAP', group: 'Diff', describe: 'only what changed since this snapshot' },
   'whole-object': { group: 'Diff', describe: 'whole objects, not exact extents (faster, larger)' },
   offset: { value: 'SIZE', group: 'Diff', describe: 'start of the range, in bytes or as 10G [0]' },
@@ -55,6 +56,7 @@ const table = {
   full: { group: 'Backup', describe: 'a full, though there is a point to build on' },
   tag: { value: 'TAG', many: true, group: 'Backup', describe: 'a word to find or keep points by' },
   trim: { group: 'Backup', describe: 'leave out what was rewritten with the same bytes' },
+  remove: { group: 'Backup', describe: 'take the tags away' },
   pre: { value: 'COMMAND', group: 'Backup', describe: 'run before the snapshot is made' },
   post: { value: 'COMMAND', group: 'Backup', describe: 'run when the snapshot is made, or could not be' },
   wait: { value: 'SECONDS', group: 'Backup', describe: 'wait for another writer of the image [0]' },
@@ -117,6 +119,7 @@ const table = {
   'skip-quiesce': { group: 'Target', describe: '', hidden: true },
   'ignore-quiesce-error': { group: 'Target', describe: '', hidden: true },
 
+  images: { group: 'Output', describe: 'a line for each image, not for each point' },
   long: { alias: ['l'], group: 'Output', describe: 'sizes, snapshots, parents' },
   all: { alias: ['a'], group: 'Output', describe: 'snapshots of every kind, not only the user’s' },
   format: { value: 'plain|json|xml', group: 'Output', describe: 'how to print [plain]' },

@@ -119,3 +119,14 @@ export function timeText(ms: number): string {
   const clock = `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`;
   return `${day} ${month} ${String(time.getDate()).padStart(2)} ${clock} ${time.getFullYear()}`;
 }
+
+/** A time of a repository, which are all in UTC: `2026-11-22 10:15:24Z`. `iso` is as `Date.toISOString` has it. */
+export const utcText = (iso: string): string => `${iso.slice(0, 19).replace('T', ' ')}Z`;
+
+/** How long ago that was, in one unit: `5 m`, `7 h`, `12 d`. */
+export function ageText(iso: string, nowMs: number): string {
+  const seconds = Math.max(0, Math.floor((nowMs - Date.parse(iso)) / 1000));
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 2 * 3600) return `${Math.floor(seconds / 60)} m`;
+  return seconds < 2 * 86_400 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`;
+}

@@ -23,6 +23,15 @@ export function placeOf(where: string | null | undefined): string {
   });
 }
 
+/** The next positional: what names a point. */
+export function pointFrom({ positionals }: Call): string {
+  const point = positionals.take();
+  if (point !== null && point !== '') return point;
+  throw new RbdeltaError('invalid', 'point was not specified', {
+    hint: 'it is an id, or pool/image@latest, image@2026-11-20, image@3d',
+  });
+}
+
 export async function withStore<T>(
   call: Call,
   where: string,

@@ -137,12 +137,13 @@ async function otherLive(
       continue;
     }
     await repository.store.remove([lock.key]);
-    onNotice?.(`removed a dead lock of ${textOf(image)}: ${describe(lock)}`);
+    onNotice?.(`removed a dead lock of ${textOf(image)}: ${describeLock(lock)}`);
   }
   return live;
 }
 
-const describe = ({ file, ageMs }: FoundLock): string => {
+/** `backup by process 7 on host, last seen 3 s ago` */
+export const describeLock = ({ file, ageMs }: FoundLock): string => {
   const age = `${Math.round(ageMs / 1000)} s ago`;
   if (file === null) return `one that cannot be read, last written ${age}`;
   const { owner, operation } = file;
@@ -150,7 +151,7 @@ const describe = ({ file, ageMs }: FoundLock): string => {
 };
 
 const heldBy = (lock: FoundLock, image: ImageName): RbdeltaError =>
-  new RbdeltaError('busy', `${textOf(image)} is locked: ${describe(lock)}`, {
+  new RbdeltaError('busy', `${textOf(image)} is locked: ${describeLock(lock)}`, {
     hint: 'wait for it with --wait SECONDS; if that process is gone for good: rbdelta repo unlock',
   });
 
