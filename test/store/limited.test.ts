@@ -55,7 +55,7 @@ test('payload takes its time, both ways, one operation after the other or many a
   ] satisfies [number, (store: Store) => Promise<unknown>][]) {
     expect(Math.abs((await secondsOf(run)) - seconds)).toBeLessThan(0.01);
   }
-  expect(await inner.get('three', 3 * megabyte)).toEqual(Buffer.alloc(3 * megabyte));
+  expect((await inner.get('three', 3 * megabyte))?.equals(Buffer.alloc(3 * megabyte))).toBe(true);
 });
 
 test('what moves no payload takes none', async () => {
@@ -63,5 +63,5 @@ test('what moves no payload takes none', async () => {
   expect(await secondsOf((store) => store.write('copy', [range], { maxBytes: megabyte }))).toBe(0);
   expect(await secondsOf((store) => store.stat('one'))).toBe(0);
   expect(await secondsOf((store) => store.get('nothing', 1))).toBe(0);
-  expect(await inner.get('copy', megabyte)).toEqual(Buffer.alloc(megabyte, 1));
+  expect((await inner.get('copy', megabyte))?.equals(Buffer.alloc(megabyte, 1))).toBe(true);
 });

@@ -39,6 +39,7 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
 
   afterAll(async () => {
     const { client, sdk } = s3;
+    await store.remove(await keysOf(store));
     await store.close();
     for (const Bucket of [bucket, versioned]) {
       const listed = await client.send(new sdk.ListObjectVersionsCommand({ Bucket }));
