@@ -14,7 +14,7 @@ const readsAhead = 6;
 const bufferBytes = 4 << 20;
 
 export interface ArchiveJob {
-  image: Image;
+  image: Pick<Image, 'read'>;
   /** What to look at; blocks rise. */
   spans: AsyncIterable<BlockSpans>;
   /** What the blocks were at the base; null: all were zero. */

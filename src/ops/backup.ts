@@ -6,8 +6,8 @@ import { encodeManifest, type Manifest, manifestName } from '../format/manifest.
 import type { CatalogEntry } from '../format/repository.ts';
 import type { Image, ImageInfo, WritableImage } from '../image/port.ts';
 import { ArchiveWriter, type Resumed, type WrittenArchive } from '../repo/archive-writer.ts';
-import { blockBytes } from '../format/archive-index.ts';
-import { chainBelow, readManifest, readPoints } from '../repo/catalog.ts';
+import { readManifest, readPoints } from '../repo/catalog.ts';
+import { chainIds } from '../repo/find-point.ts';
 import { type Chain, loadChain } from '../repo/chain.ts';
 import { finishIntents } from '../repo/finish-intents.ts';
 import { writeIntent } from '../repo/intent.ts';
@@ -22,6 +22,7 @@ import { recoverBackup, settleBackup } from './backup-recovery.ts';
 import type { BackupSource } from './backup-source.ts';
 import { backupSpans } from './backup-spans.ts';
 import { checkStillThere } from './diff-extents.ts';
+import { forgetCut } from './forget-cut.ts';
 import { planDiff } from './diff-plan.ts';
 
 export interface BackupOptions extends BackupChoices {
@@ -213,12 +214,10 @@ async function archive(
   points: readonly CatalogEntry[],
   options: BackupOptions,
 ): Promise<Written> {
-  const { base, method } = plan;
+  const { base } = plan;
   const packer = new Packer({ key: repository.digestKey, level: options.level ?? 3 });
   const chain =
-    base === null
-      ? null
-      : await loadChain(repository, source.image, base.id, { expected: chainBelow(points, base.id) });
+    base === null ? null : await loadChain(repository, source.image, base.id, { expected: chainIds(points, base.id) });
   const header = { fromSnap: base?.snapshot ?? null, toSnap: plan.snapshot.name, size: info.size, protected: null };
   const writer = new ArchiveWriter(repository.store, pointFolder(source.image, plan.point), header, {
     compress: (raw) => packer.compress(raw),
@@ -281,20 +280,6 @@ async function archiveRest(
   });
   await checkStillThere(image, diff);
   return bytesRead;
-}
-
-/** So many digests at a time. */
-const cutBlocks = 16384;
-
-/** What the image held behind its end at the base is not part of its state any more. */
-async function forgetCut(chain: Chain, size: number, packer: Packer, writer: ArchiveWriter): Promise<void> {
-  const end = Math.ceil(chain.size / blockBytes);
-  const cursor = new StateCursor(chain);
-  for (let first = Math.ceil(size / blockBytes); first < end; first += cutBlocks) {
-    const old = await cursor.old(first, Math.min(first + cutBlocks, end));
-    const nothing = { data: new ArrayBuffer(0), spans: new Float64Array(0), changes: new Float64Array(0) };
-    await writer.append(await packer.pack({ ...nothing, old, trim: false, dropZeros: false }), size);
-  }
 }
 
 async function manifestOf(

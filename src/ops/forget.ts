@@ -2,7 +2,8 @@
 
 import { RbdeltaError } from '../error.ts';
 import type { CatalogEntry } from '../format/repository.ts';
-import { chainBelow, readPoints } from '../repo/catalog.ts';
+import { readPoints } from '../repo/catalog.ts';
+import { chainIds } from '../repo/find-point.ts';
 import { finishIntents, removePoints } from '../repo/finish-intents.ts';
 import { clearIntent, writeIntent } from '../repo/intent.ts';
 import { type ImageName, textOf } from '../repo/keys.ts';
@@ -86,7 +87,7 @@ export const flatten = (
     const point = points.find((one) => one.id === id);
     if (point === undefined) throw new RbdeltaError('notFound', `there is no point ${id} of ${textOf(image)}`);
     if (point.base === null) return null;
-    return rebasePoint(repository, image, { point: id, base: null, chainIds: chainBelow(points, id) }, lock, options);
+    return rebasePoint(repository, image, { point: id, base: null, expected: chainIds(points, id) }, lock, options);
   });
 
 async function underLock<T>(
@@ -116,7 +117,7 @@ async function act(
   const points = await readPoints(repository, image);
   const rebased: RebasedPoint[] = [];
   for (const { point, base } of rebase) {
-    const ids = { point: point.id, base: base?.id ?? null, chainIds: chainBelow(points, point.id) };
+    const ids = { point: point.id, base: base?.id ?? null, expected: chainIds(points, point.id) };
     rebased.push(await rebasePoint(repository, image, ids, lock, options));
   }
   const removed = remove.map(({ id }) => id);

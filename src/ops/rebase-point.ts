@@ -38,12 +38,12 @@ export interface RebasedPoint {
 export async function rebasePoint(
   repository: Repository,
   image: ImageName,
-  { point, base, chainIds }: { point: string; base: string | null; chainIds: readonly string[] },
+  { point, base, expected }: { point: string; base: string | null; expected: readonly string[] },
   lock: Lock,
   options: RebaseOptions,
 ): Promise<RebasedPoint> {
   const { store } = repository;
-  const chain = await loadChain(repository, image, point, { expected: chainIds });
+  const chain = await loadChain(repository, image, point, { expected });
   const packer = new Packer({ key: repository.digestKey, level: options.level ?? 3 });
   try {
     const old = chain.points.at(-1)!.manifest;
@@ -71,7 +71,9 @@ export async function rebasePoint(
     const manifest: Manifest = {
       ...old,
       base: below && { point: below.point, snapshot: below.snapshot.name, fingerprint: below.fingerprint },
-      ...{ segments, index: file, stream },
+      segments,
+      index: file,
+      stream,
     };
     await lock.assertHeld();
     await store.put(pointFolder(image, point) + manifestName, encodeManifest(manifest));

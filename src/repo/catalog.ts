@@ -123,12 +123,3 @@ export function entryOf(manifest: Manifest, proofs: CatalogEntry['proofs'] = {})
     proofs,
   };
 }
-
-/** The point and those that it builds on, as the catalog tells. */
-export function chainBelow(points: readonly CatalogEntry[], newest: string): string[] {
-  const byId = new Map(points.map((one) => [one.id, one]));
-  const ids: string[] = [];
-  for (let one = byId.get(newest); one !== undefined && ids.length < points.length; one = byId.get(one.base ?? ''))
-    ids.push(one.id);
-  return ids;
-}

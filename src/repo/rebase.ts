@@ -12,9 +12,13 @@ import { FrameCache, type HeldFrame } from './frame-cache.ts';
 import { pointFolder } from './keys.ts';
 import type { LivePiece } from './overlay.ts';
 import type { Packer, PackedFrame } from './packer.ts';
+import type { CopiedRange } from '../store/port.ts';
+import type { Repository } from './repository.ts';
 
 export interface RebaseOptions {
   packer: Packer;
+  /** Another repository, which has the same `digestKey`, is to have the point: frames are fetched, and sent there. */
+  into?: Repository;
   /** Begins the names of the new files, which lie beside the old ones. */
   prefix: string;
   signal?: AbortSignal | undefined;
@@ -44,7 +48,8 @@ export async function rebase(chain: Chain, base: number, options: RebaseOptions)
     size: chain.size,
     protected: null,
   };
-  const writer = new ArchiveWriter(chain.repository.store, pointFolder(chain.image, newest.point) + prefix, header, {
+  const { store } = options.into ?? chain.repository;
+  const writer = new ArchiveWriter(store, pointFolder(chain.image, newest.point) + prefix, header, {
     compress: (raw) => packer.compress(raw),
     signal,
     ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
@@ -62,7 +67,8 @@ export async function rebase(chain: Chain, base: number, options: RebaseOptions)
       if ('frame' in unit) {
         counts.copiedFrames += 1;
         const { point, frame, end } = unit;
-        await writer.append({ copy: rangeOf(chain, point, frame), frame }, end);
+        const copy = rangeOf(chain, point, frame);
+        await writer.append(options.into === undefined ? { copy, frame } : await fetched(chain, copy, frame), end);
         onProgress?.(end);
       } else {
         counts.packedFrames += 1;
@@ -221,7 +227,15 @@ function recordsOf(pieces: readonly LivePiece[]): Float64Array {
   return Float64Array.from(records);
 }
 
-const rangeOf = (chain: Chain, point: number, { segment, offset, bytes }: Frame) => {
+/** The frame as it is stored: another store cannot copy it. Its hash is checked by whoever reads it there. */
+async function fetched(chain: Chain, { key, offset, length }: CopiedRange, frame: Frame): Promise<PackedFrame> {
+  const bytes = Buffer.allocUnsafe(length);
+  await chain.repository.store.read(key, offset, bytes);
+  const { rawBytes, hash, records, runs, digests } = frame;
+  return { ...nothing, bytes, rawBytes, hash, records, runs, digests };
+}
+
+const rangeOf = (chain: Chain, point: number, { segment, offset, bytes }: Frame): CopiedRange => {
   const { id, manifest } = chain.points[point]!;
   return { key: pointFolder(chain.image, id) + manifest.segments[segment]!.name, offset, length: bytes };
 };
