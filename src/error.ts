@@ -11,12 +11,14 @@ export const exitStatus = {
   io: 5, // EIO
   busy: 16, // EBUSY: image in use, snapshot protected
   exists: 17, // EEXIST: output file, end snapshot, image
+  crossDevice: 18, // EXDEV: a clone of format 1 in another namespace
   isDirectory: 21, // EISDIR: a directory where a file is meant
   invalid: 22, // EINVAL: not a diff, wrong base, wrong order of snapshots
   tooLarge: 27, // EFBIG: past a named limit
-  noSpace: 28, // ENOSPC, EDQUOT
+  noSpace: 28, // ENOSPC; EDQUOT of a disk
   readOnly: 30, // EROFS
   brokenPipe: 32, // EPIPE
+  range: 34, // ERANGE: a limit below what there is already
   notEmpty: 39, // ENOTEMPTY: an image with snapshots, a pool with images
   diverged: 67, // the target's HEAD is not the diff's base; rbd does not check this
   bug: 70, // EX_SOFTWARE: not a failure we know: a stack trace comes with it
@@ -24,6 +26,7 @@ export const exitStatus = {
   unsupported: 95, // ENOTSUP
   timeout: 110, // ETIMEDOUT: cluster does not answer
   unavailable: 111, // ECONNREFUSED: librbd missing, no keyring, endpoint down
+  quota: 122, // EDQUOT: past the quota of a pool, the limit of snapshots
   interrupted: 130, // SIGINT; the command line makes 143 of it for SIGTERM
 } as const;
 
@@ -53,6 +56,7 @@ const byErrno: Record<string, ErrorCode> = {
   EIO: 'io',
   EBUSY: 'busy',
   EEXIST: 'exists',
+  EXDEV: 'crossDevice',
   EINVAL: 'invalid',
   EISDIR: 'isDirectory',
   ENOTDIR: 'invalid',
@@ -62,6 +66,7 @@ const byErrno: Record<string, ErrorCode> = {
   ENOTEMPTY: 'notEmpty',
   EROFS: 'readOnly',
   EPIPE: 'brokenPipe',
+  ERANGE: 'range',
   EBADMSG: 'corrupt',
   ENOTSUP: 'unsupported',
   EOPNOTSUPP: 'unsupported',

@@ -10,6 +10,7 @@ export const errnoName = (result: number): string => names.get(-result) ?? `errn
 /** What librbd means by these differs from what the table of all errors says. */
 const codes: Record<string, ErrorCode> = {
   EDOM: 'corrupt',
+  EDQUOT: 'quota',
   EUCLEAN: 'corrupt',
   EILSEQ: 'corrupt',
   ESHUTDOWN: 'permission', // the client was put on the blocklist

@@ -22,7 +22,7 @@ describe('failures of librados and librbd', () => {
     ['EACCES', 'permission'],
     ['EBADMSG', 'corrupt'],
     ['ENOSPC', 'noSpace'],
-    ['EDQUOT', 'noSpace'],
+    ['EDQUOT', 'quota'],
     ['EINVAL', 'invalid'],
     ['ENOSYS', 'unsupported'],
     ['ENODATA', 'io'],
