@@ -47,6 +47,8 @@ export interface ImageInfo {
     snap: string;
     snapId: number;
     overlap: number;
+    /** The parent is in the trash by now, which tells its name as well. Absent: it is not. */
+    inTrash?: true;
   } | null;
   /** All snapshots of the image, of every namespace, by rising id. */
   snapshots: Snapshot[];
@@ -105,6 +107,15 @@ export interface WritableImage extends Image {
   rollback(name: string, onProgress?: Progress): Promise<void>;
 }
 
+/** The head of an image of a cluster, opened to write: what is more than a file. */
+export interface ClusterImage extends WritableImage {
+  renameSnapshot(name: string, to: string): Promise<void>;
+  /** How many snapshots there may be; null: any number. `invalid` when there are more already. */
+  limitSnapshots(most: number | null): Promise<void>;
+  /** Copies what shows through from the parent and leaves it; `invalid` without a parent. */
+  flatten(onProgress?: Progress): Promise<void>;
+}
+
 /** Steps done of steps in all. */
 export type Progress = (done: number, total: number) => void;
 
@@ -122,13 +133,38 @@ export interface CreateOptions {
   journal?: { order?: number; splayWidth?: number; pool?: string };
 }
 
+/** What a clone may be told besides; absent: as its parent (order, features), or the cluster's defaults. */
+export interface CloneOptions extends Omit<CreateOptions, 'size'> {
+  /** 1: of a protected snapshot only, which stays so; 2: of any, which then outlives its removal in the trash. */
+  cloneFormat?: 1 | 2;
+}
+
+/** A clone, as its parent's list of children has it. */
+export interface Child {
+  pool: string;
+  namespace: string;
+  image: string;
+  id: string;
+  inTrash: boolean;
+}
+
+/** An image in the trash. */
+export interface TrashedImage {
+  id: string;
+  name: string;
+  source: string;
+  deletedMs: number;
+  /** Until then it is only removed by force. */
+  protectedUntilMs: number;
+}
+
 /** Where images live. */
 export interface Cluster {
   readonly kind: 'ceph' | 'local';
   /** Opens the head, or the snapshot that the spec names. */
   open(spec: ImageSpec): Promise<Image>;
   /** Opens the head; `spec.snap` must be null. */
-  openToWrite(spec: ImageSpec): Promise<WritableImage>;
+  openToWrite(spec: ImageSpec): Promise<ClusterImage>;
   create(spec: ImageSpec, options: CreateOptions): Promise<void>;
   remove(spec: ImageSpec, onProgress?: Progress): Promise<void>;
   /** Removes the snapshot that the spec names whatever stands in its way: flattens its clones, takes its protection. */
@@ -138,6 +174,27 @@ export interface Cluster {
   /** Image metadata (`rbd image-meta`), keys sorted. */
   metadata(spec: ImageSpec): Promise<Map<string, string>>;
   setMetadata(spec: ImageSpec, key: string, value: string): Promise<void>;
+  /** `notFound` where there is no such key. */
+  removeMetadata(spec: ImageSpec, key: string): Promise<void>;
+  /** A new image that shows the snapshot which `parent` names. `invalid` where format 1 finds it not protected. */
+  clone(parent: ImageSpec, child: ImageSpec, options: CloneOptions): Promise<void>;
+  /** Clones of the snapshot, or of all snapshots of the image, sorted; those in the trash as well. */
+  children(spec: ImageSpec): Promise<Child[]>;
+  /** Another name in the same pool and namespace. */
+  rename(spec: ImageSpec, name: string): Promise<void>;
+  /** Takes the image's name away and keeps the rest, for `protectedUntilMs` at least. */
+  moveToTrash(spec: ImageSpec, protectedUntilMs: number | null): Promise<void>;
+  /** By rising id. */
+  trash(pool: string, namespace: string): Promise<TrashedImage[]>;
+  /** `spec.id` names it; `name` null: as it was called. */
+  restoreFromTrash(spec: ImageSpec, name: string | null): Promise<void>;
+  /** `permission` while it is protected, unless forced. */
+  removeFromTrash(spec: ImageSpec, force: boolean, onProgress?: Progress): Promise<void>;
+  /** Names of the namespaces of a pool, sorted, without the default one. */
+  namespaces(pool: string): Promise<string[]>;
+  createNamespace(pool: string, namespace: string): Promise<void>;
+  /** `busy` while it has images. */
+  removeNamespace(pool: string, namespace: string): Promise<void>;
   pools(): Promise<string[]>;
   close(): Promise<void>;
 }

@@ -2,11 +2,12 @@
 
 import { describe } from 'vitest';
 import { connectCeph } from '../../src/image/ceph/index.ts';
+import { clonesSuite } from '../suites/clones.ts';
 import { clusterSuite } from '../suites/cluster.ts';
 import { makePool, onCeph } from './ceph/pools.ts';
 
 describe.skipIf(!onCeph)('on a real Ceph', () => {
-  clusterSuite('Ceph', async () => {
+  const make = async () => {
     const { pool, removePool } = await makePool();
     const cluster = await connectCeph({});
     return {
@@ -17,5 +18,7 @@ describe.skipIf(!onCeph)('on a real Ceph', () => {
         await removePool();
       },
     };
-  });
+  };
+  clusterSuite('Ceph', make);
+  clonesSuite('Ceph', make);
 });

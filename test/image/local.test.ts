@@ -4,9 +4,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openLocalPool } from '../../src/image/local/index.ts';
+import { clonesSuite } from '../suites/clones.ts';
 import { clusterSuite } from '../suites/cluster.ts';
 
-clusterSuite('local pool', async () => {
+const make = async () => {
   const dir = await mkdtemp(join(tmpdir(), 'rbdelta-pool-'));
   const cluster = await openLocalPool(dir);
   await cluster.createPool('volumes');
@@ -18,4 +19,7 @@ clusterSuite('local pool', async () => {
       await rm(dir, { recursive: true });
     },
   };
-});
+};
+
+clusterSuite('local pool', make);
+clonesSuite('local pool', make);

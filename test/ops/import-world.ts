@@ -142,11 +142,11 @@ const changing: Call[] = [
 ];
 
 /** The image, whose n-th changing call (from 0) fails, before or after it took effect. */
-export function failing(
-  image: WritableImage,
+export function failing<I extends WritableImage>(
+  image: I,
   n: number,
   options: { late?: boolean; onCall?: (call: Call) => void } = {},
-): WritableImage {
+): I {
   let calls = 0;
   const wrapped =
     (call: Call, real: (...args: unknown[]) => Promise<void>) =>
@@ -159,7 +159,8 @@ export function failing(
       if (number === n) throw new RbdeltaError('io', `call ${n} (${call}) fails after it took effect`);
     };
   return new Proxy(image, {
-    get(_, key: keyof WritableImage) {
+    get(_, name) {
+      const key = name as keyof WritableImage;
       const value: unknown = image[key];
       if (typeof value !== 'function') return value;
       const real = value.bind(image) as (...args: unknown[]) => Promise<void>;

@@ -7,14 +7,24 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type LocalPool, openLocalPool } from '../../src/image/local/index.ts';
 import type { ImageSpec } from '../../src/image/spec.ts';
 import type { CreateOptions } from '../../src/image/port.ts';
+import { noise } from '../kit/noise.ts';
 import { playRounds, roundsOr, seed } from './rounds.ts';
 import { type Past, RandomHistory } from './world.ts';
 
 const KiB = 1024;
-const kinds: [string, Omit<CreateOptions, 'size'>][] = [
+/** `clone`: of an image with data in most places, which it may leave. */
+interface Kind extends Omit<CreateOptions, 'size'> {
+  clone?: 'kept' | 'flattened';
+}
+const kinds: [string, Kind][] = [
   ['plain', { order: 18 }],
   ['without object map', { order: 17, features: 1 }],
   ['striped', { order: 17, features: 0x3f, stripeUnit: 16 * KiB, stripeCount: 3 }],
+  ['clone', { order: 18, features: 0x3d, clone: 'kept' }],
+  ['striped clone', { order: 17, features: 0x3d, stripeUnit: 16 * KiB, stripeCount: 3, clone: 'kept' }],
+  ['clone that is flattened', { order: 17, features: 0x3d, clone: 'flattened' }],
+  ['clone that is flattened but for its snapshots', { order: 18, features: 0x1d, clone: 'flattened' }],
+  ['clone without object map', { order: 18, features: 0x21, clone: 'flattened' }],
 ];
 
 describe('random histories on the local pool', () => {
@@ -34,7 +44,7 @@ describe('random histories on the local pool', () => {
 
   test.each(kinds)(
     '%s',
-    async (name, options) => {
+    async (name, { clone, ...options }) => {
       const rounds = Math.ceil(roundsOr(240) / kinds.length);
       console.log(
         `random, local pool, ${name}: RBDELTA_TEST_SEED=${seed} RBDELTA_TEST_ROUNDS=${rounds * kinds.length}`,
@@ -42,7 +52,12 @@ describe('random histories on the local pool', () => {
       const spec = (image: string, snap: string | null): ImageSpec => ({ pool: 'volumes', namespace: '', image, snap });
       const [source, copy] = [`source ${name}`, `copy ${name}`];
       const size = 1_500_000;
-      await pool.create(spec(source, null), { ...options, size });
+      const head = Buffer.alloc(size);
+      if (clone === undefined) await pool.create(spec(source, null), { ...options, size });
+      else {
+        await makeParent(pool, spec(`parent ${name}`, null), head);
+        await pool.clone(spec(`parent ${name}`, 'base'), spec(source, null), options);
+      }
       await pool.create(spec(copy, null), { order: 16, size: 1 });
       const image = await pool.openToWrite(spec(source, null));
       const past: Past = {
@@ -53,6 +68,7 @@ describe('random histories on the local pool', () => {
         createSnapshot: (snap) => image.createSnapshot(snap),
         removeSnapshot: (snap) => image.removeSnapshot(snap),
         rollback: (snap) => image.rollback(snap),
+        ...(clone === 'flattened' && { flatten: () => image.flatten() }),
         async read(offset, length) {
           const bytes = Buffer.alloc(length);
           await image.read(offset, bytes);
@@ -60,7 +76,7 @@ describe('random histories on the local pool', () => {
         },
       };
       const objectBytes = 2 ** (options.order ?? 22);
-      const history = new RandomHistory(past, seed, { head: Buffer.alloc(size), maxSize: 3_000_000, objectBytes });
+      const history = new RandomHistory(past, seed, { head, maxSize: 3_000_000, objectBytes });
       try {
         const played = playRounds(
           history,
@@ -81,3 +97,17 @@ describe('random histories on the local pool', () => {
     3_600_000,
   );
 });
+
+/** Holes and data by turns, in objects that are none of the clone's. Fills `bytes` with what its snapshot reads as. */
+async function makeParent(pool: LocalPool, spec: ImageSpec, bytes: Buffer): Promise<void> {
+  await pool.create(spec, { size: bytes.length, order: 16 });
+  const image = await pool.openToWrite(spec);
+  for (let at = 0; at < bytes.length; at += 200_000) {
+    noise(at + 1, Math.min(150_000, bytes.length - at)).copy(bytes, at);
+    await image.write(at, bytes.subarray(at, Math.min(bytes.length, at + 150_000)));
+  }
+  await image.createSnapshot('base');
+  await image.protectSnapshot('base');
+  await image.write(0, noise(7, bytes.length));
+  await image.close();
+}

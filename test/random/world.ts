@@ -12,6 +12,8 @@ export interface Past {
   createSnapshot(name: string): Promise<void>;
   removeSnapshot(name: string): Promise<void>;
   rollback(name: string): Promise<void>;
+  /** Of a clone that is to leave its parent at some time. */
+  flatten?(): Promise<void>;
   read(offset: number, length: number): Promise<Uint8Array>;
 }
 
@@ -36,6 +38,7 @@ export class RandomHistory {
   readonly #maxSize: number;
   readonly #objectBytes: number;
   #made = 0;
+  #flattened = false;
 
   /** `head` is what the image reads as now. */
   constructor(past: Past, seed: number, options: { head: Buffer; maxSize: number; objectBytes: number }) {
@@ -54,6 +57,11 @@ export class RandomHistory {
   /** A few changes, then a snapshot; resolves to its name. `keep` is not removed. */
   async round(keep: string): Promise<string> {
     for (let steps = this.pick(1, 6); steps > 0; steps--) await this.#step(keep);
+    if (this.#past.flatten && !this.#flattened && this.pick(1, 15) === 1) {
+      this.log.push('flatten');
+      await this.#past.flatten();
+      this.#flattened = true;
+    }
     const name = `r${++this.#made}`;
     this.log.push(`snap create ${name}`);
     await this.#past.createSnapshot(name);

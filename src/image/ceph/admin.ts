@@ -5,30 +5,13 @@ import { RbdeltaError } from '../../error.ts';
 import { headerObjectName, metadataKey, metadataValue } from '../../format/rbd-header.ts';
 import type { CreateOptions, Progress } from '../port.ts';
 import { formatSpec, type ImageSpec } from '../spec.ts';
-import { type Connection, cName } from './connection.ts';
+import { type Connection, cName, type IoContext } from './connection.ts';
 import { check, errnoName, failure } from './errno.ts';
 import { readInfo } from './header.ts';
 import { expectNamespace, find, noSnapshot, openHead } from './image.ts';
-import type { Pointer } from './native.ts';
+import { withImageOptions } from './image-options.ts';
 import { readOmap } from './objects.ts';
 import { throttled } from './progress.ts';
-
-/** RBD_IMAGE_OPTION_* of librbd.h */
-const option = {
-  format: 0,
-  features: 1,
-  order: 2,
-  stripeUnit: 3,
-  stripeCount: 4,
-  journalOrder: 5,
-  journalSplayWidth: 6,
-  journalPool: 7,
-  dataPool: 10,
-  mirrorMode: 13,
-} as const;
-
-/** RBD_MIRROR_IMAGE_MODE_* */
-const mirrorModes = { journal: 0, snapshot: 1 } as const;
 
 /** RBD_SNAP_REMOVE_UNPROTECT and RBD_SNAP_REMOVE_FLATTEN */
 const removeByForce = 1 | 2;
@@ -38,54 +21,37 @@ export async function createImage(connection: Connection, spec: ImageSpec, optio
   refuseSnapshot(spec);
   const io = await connection.io(spec.pool, spec.namespace);
   const label = printable(formatSpec(spec));
-  const out: [Pointer | null] = [null];
-  native.call('rbd_image_options_create', out);
-  const opts = out[0]!;
-  try {
-    const set = (name: keyof typeof option, value: number | undefined) => {
-      if (value === undefined) return;
-      check(
-        native.call('rbd_image_options_set_uint64', opts, option[name], value),
-        `make ${label} with ${name} ${value}`,
-      );
-    };
-    set('format', 2);
-    set('order', options.order);
-    set('features', options.features);
-    set('stripeUnit', options.stripeUnit);
-    set('stripeCount', options.stripeCount);
-    set('journalOrder', options.journal?.order);
-    set('journalSplayWidth', options.journal?.splayWidth);
-    set('mirrorMode', options.mirrorMode && mirrorModes[options.mirrorMode]);
-    const setPool = async (name: 'dataPool' | 'journalPool', pool: string | undefined) => {
-      if (pool === undefined) return;
-      // librbd's answer to a pool that is not there does not say which one.
-      await connection.io(pool, '');
-      const result = native.call('rbd_image_options_set_string', opts, option[name], cName(pool, 'pool'));
-      check(result, `make ${label} with ${name} ${printable(pool)}`);
-    };
-    await setPool('dataPool', options.dataPool);
-    await setPool('journalPool', options.journal?.pool);
-    const name = cName(spec.image, 'image');
-    const result = await native.callAsync('rbd_create4', io.pointer, name, options.size, opts);
-    if (errnoName(result) === 'EEXIST') {
-      throw new RbdeltaError('exists', `there is already an image ${label}`, {
-        hint: `rbdelta info ${label} shows it; choose another name, or remove it: rbdelta rm ${label}`,
+  const name = cName(spec.image, 'image');
+  const result = await withImageOptions(connection, label, options, (opts) =>
+    native.callAsync('rbd_create4', io.pointer, name, options.size, opts),
+  );
+  await checkCreated(connection, io, spec, result, options);
+}
+
+/** What librbd said of a new image. */
+export async function checkCreated(
+  connection: Connection,
+  io: IoContext,
+  spec: ImageSpec,
+  result: number,
+  options: Pick<CreateOptions, 'mirrorMode'>,
+): Promise<void> {
+  const label = printable(formatSpec(spec));
+  if (errnoName(result) === 'EEXIST') {
+    throw new RbdeltaError('exists', `there is already an image ${label}`, {
+      hint: `rbdelta info ${label} shows it; choose another name, or remove it: rbdelta rm ${label}`,
+    });
+  }
+  if (errnoName(result) === 'ENOENT') {
+    await expectNamespace(connection, io);
+    if (options.mirrorMode !== undefined) {
+      // librbd, of a pool that is not mirrored; in Ceph 16 of the mode journal in any pool
+      throw failure(result, `make the image ${label} with the mirror mode ${options.mirrorMode}`, {
+        hint: `the pool must be mirrored: rbd mirror pool enable ${printable(spec.pool)} image`,
       });
     }
-    if (errnoName(result) === 'ENOENT') {
-      await expectNamespace(connection, io);
-      if (options.mirrorMode !== undefined) {
-        // librbd, of a pool that is not mirrored; in Ceph 16 of the mode journal in any pool
-        throw failure(result, `make the image ${label} with the mirror mode ${options.mirrorMode}`, {
-          hint: `the pool must be mirrored: rbd mirror pool enable ${printable(spec.pool)} image`,
-        });
-      }
-    }
-    check(result, `make the image ${label}`);
-  } finally {
-    native.call('rbd_image_options_destroy', opts);
   }
+  check(result, `make the image ${label}`);
 }
 
 export async function removeImage(connection: Connection, spec: ImageSpec, onProgress?: Progress): Promise<void> {
@@ -193,6 +159,22 @@ export async function writeMetadata(
   }
 }
 
+export async function removeMetadata(connection: Connection, spec: ImageSpec, key: string): Promise<void> {
+  const { native } = connection;
+  const location = await find(connection, spec);
+  const label = printable(formatSpec(spec));
+  const image = await openHead(connection, location, label);
+  try {
+    const result = await native.callAsync('rbd_metadata_remove', image, cName(key, 'metadata key'));
+    if (errnoName(result) === 'ENOENT') {
+      throw new RbdeltaError('notFound', `image ${label} has no metadata '${printable(key)}'`);
+    }
+    check(result, () => `remove the metadata '${printable(key)}' of ${label}`);
+  } finally {
+    await native.callAsync('rbd_close', image);
+  }
+}
+
 /** Sorted names. */
 export function listPools({ native, rados }: Connection): string[] {
   let buffer = Buffer.alloc(4096);
@@ -212,7 +194,7 @@ export function listPools({ native, rados }: Connection): string[] {
   return names.sort();
 }
 
-function refuseSnapshot(spec: ImageSpec): void {
+export function refuseSnapshot(spec: ImageSpec): void {
   if (spec.snap !== null) {
     throw new RbdeltaError('invalid', `an image is meant here, not a snapshot: ${printable(formatSpec(spec))}`);
   }

@@ -3,7 +3,16 @@
 import { printable } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
 import { feature } from '../../format/rbd-header.ts';
-import type { Cluster, CreateOptions, Image, Progress, WritableImage } from '../port.ts';
+import type {
+  Child,
+  CloneOptions,
+  Cluster,
+  ClusterImage,
+  CreateOptions,
+  Image,
+  Progress,
+  TrashedImage,
+} from '../port.ts';
 import { formatSpec, type ImageSpec } from '../spec.ts';
 import {
   createImage,
@@ -12,12 +21,16 @@ import {
   listPools,
   readMetadata,
   removeImage,
+  removeMetadata,
   writeMetadata,
 } from './admin.ts';
+import { cloneImage, listChildren } from './clones.ts';
 import { type Connection, cName } from './connection.ts';
 import { type CephFacts, readFacts } from './facts.ts';
 import { readInfo } from './header.ts';
 import { adopt, CephImage, find, noSnapshot, openHead, openPointer } from './image.ts';
+import { createNamespace, listNamespaces, removeNamespace } from './namespaces.ts';
+import { listTrash, moveToTrash, removeFromTrash, renameImage, restoreFromTrash } from './trash.ts';
 import { CephWritableImage, notPrimary } from './writable.ts';
 
 export class CephCluster implements Cluster {
@@ -69,7 +82,7 @@ export class CephCluster implements Cluster {
     );
   }
 
-  async openToWrite(spec: ImageSpec): Promise<WritableImage> {
+  async openToWrite(spec: ImageSpec): Promise<ClusterImage> {
     if (spec.snap !== null) {
       throw new RbdeltaError('invalid', `a snapshot cannot be written: ${printable(formatSpec(spec))}`);
     }
@@ -109,6 +122,50 @@ export class CephCluster implements Cluster {
 
   setMetadata(spec: ImageSpec, key: string, value: string): Promise<void> {
     return writeMetadata(this.#connection, spec, key, value);
+  }
+
+  removeMetadata(spec: ImageSpec, key: string): Promise<void> {
+    return removeMetadata(this.#connection, spec, key);
+  }
+
+  clone(parent: ImageSpec, child: ImageSpec, options: CloneOptions): Promise<void> {
+    return cloneImage(this.#connection, parent, child, options);
+  }
+
+  children(spec: ImageSpec): Promise<Child[]> {
+    return listChildren(this.#connection, spec);
+  }
+
+  rename(spec: ImageSpec, name: string): Promise<void> {
+    return renameImage(this.#connection, spec, name);
+  }
+
+  moveToTrash(spec: ImageSpec, protectedUntilMs: number | null): Promise<void> {
+    return moveToTrash(this.#connection, spec, protectedUntilMs);
+  }
+
+  trash(pool: string, namespace: string): Promise<TrashedImage[]> {
+    return listTrash(this.#connection, pool, namespace);
+  }
+
+  restoreFromTrash(spec: ImageSpec, name: string | null): Promise<void> {
+    return restoreFromTrash(this.#connection, spec, name);
+  }
+
+  removeFromTrash(spec: ImageSpec, force: boolean, onProgress?: Progress): Promise<void> {
+    return removeFromTrash(this.#connection, spec, force, onProgress);
+  }
+
+  namespaces(pool: string): Promise<string[]> {
+    return listNamespaces(this.#connection, pool);
+  }
+
+  createNamespace(pool: string, namespace: string): Promise<void> {
+    return createNamespace(this.#connection, pool, namespace);
+  }
+
+  removeNamespace(pool: string, namespace: string): Promise<void> {
+    return removeNamespace(this.#connection, pool, namespace);
   }
 
   async pools(): Promise<string[]> {

@@ -42,8 +42,8 @@ export async function locate(connection: Connection, io: IoContext, name: string
 
 /** Looks an image up by its id, in the trash as well; null where there is none. */
 export async function locateById(connection: Connection, io: IoContext, id: string): Promise<Location | null> {
-  const name = await imageName(connection, io, id);
-  return name === '' ? null : { io, name, id, format: 2 };
+  const found = await imageName(connection, io, id);
+  return found && { io, name: found.name, id, format: 2 };
 }
 
 /**
@@ -166,21 +166,26 @@ async function parentOf(
   return {
     pool: io.pool,
     namespace: io.namespace,
-    image,
+    image: image?.name ?? '',
     imageId: parent.imageId,
     snap,
     snapId: parent.snapId,
     overlap,
+    ...(image?.inTrash === true ? { inTrash: true } : {}),
   };
 }
 
-/** '' where the pool does not know the id. */
-async function imageName(connection: Connection, io: IoContext, id: string): Promise<string> {
+/** Null where the pool does not know the id. */
+async function imageName(
+  connection: Connection,
+  io: IoContext,
+  id: string,
+): Promise<{ name: string; inTrash: boolean } | null> {
   const key = directoryIdKey(id);
   const live = (await readOmap(connection, io, poolObject.directory, key))?.get(key);
-  if (live) return directoryValue.decode(live);
+  if (live) return { name: directoryValue.decode(live), inTrash: false };
   const trashed = (await readOmap(connection, io, poolObject.trash, key))?.get(key);
-  return trashed ? trashValue.decode(trashed).name : '';
+  return trashed ? { name: trashValue.decode(trashed).name, inTrash: true } : null;
 }
 
 async function snapshotName(connection: Connection, io: IoContext, id: string, snapId: number): Promise<string> {

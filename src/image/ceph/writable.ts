@@ -3,7 +3,7 @@
 import { printable } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
 import { feature } from '../../format/rbd-header.ts';
-import type { Progress, WritableImage } from '../port.ts';
+import type { ClusterImage, Progress } from '../port.ts';
 import { cName } from './connection.ts';
 import { check, errnoName, failure } from './errno.ts';
 import { CephImage, noSnapshot } from './image.ts';
@@ -13,7 +13,10 @@ import { throttled } from './progress.ts';
 /** librbd makes a request for every object of a range at once. */
 const zeroesAtOnceBytes = 2 ** 30;
 
-export class CephWritableImage extends CephImage implements WritableImage {
+/** What librbd takes for any number of snapshots. */
+const noLimit = 0xffffffffffffffffn;
+
+export class CephWritableImage extends CephImage implements ClusterImage {
   async write(offset: number, data: Uint8Array): Promise<void> {
     if (data.length === 0) return;
     const { pointer, label } = this.opened;
@@ -72,6 +75,25 @@ export class CephWritableImage extends CephImage implements WritableImage {
     return await this.#changeSnap('roll back to', name, 'rbd_snap_rollback_with_progress', bytes, report, null);
   }
 
+  async renameSnapshot(name: string, to: string): Promise<void> {
+    const result = await this.#run('rbd_snap_rename', [cName(name, 'snapshot'), cName(to, 'snapshot')]);
+    // it is the new name that is taken
+    if (result < 0) throw await this.#snapFailure(result, 'rename', errnoName(result) === 'EEXIST' ? to : name);
+  }
+
+  async limitSnapshots(most: number | null): Promise<void> {
+    const { label } = this.opened;
+    const doing = most === null ? `take the limit of snapshots off ${label}` : `limit ${label} to ${most} snapshots`;
+    await this.#change(doing, 'rbd_snap_set_limit', most ?? noLimit);
+  }
+
+  async flatten(onProgress?: Progress): Promise<void> {
+    const report = throttled(onProgress ?? (() => undefined));
+    const { parent } = await this.info();
+    if (parent === null) throw new RbdeltaError('invalid', `${this.opened.label} has no parent to be flattened from`);
+    await this.#change(`flatten ${this.opened.label}`, 'rbd_flatten_with_progress', report, null);
+  }
+
   /** A change of the image as a whole: a blocking call of librbd that takes the handle first. */
   async #change(doing: string, name: FunctionName, ...args: unknown[]): Promise<void> {
     const result = await this.#run(name, args);
@@ -100,6 +122,11 @@ export class CephWritableImage extends CephImage implements WritableImage {
       const { snapshots } = await this.info();
       const found = snapshots.some(({ name, namespace }) => name === snap && namespace === 'user');
       if (!found) return noSnapshot(snap, label, snapshots);
+    }
+    if (errno === 'EBUSY' && verb === 'unprotect') {
+      return new RbdeltaError('busy', `cannot ${doing}: it has clones`, {
+        hint: `rbdelta children ${label}@${printable(snap)} lists them; flatten or remove them first`,
+      });
     }
     if (errno === 'EBUSY' && verb === 'remove') {
       const { snapshots } = await this.info();

@@ -7,32 +7,35 @@ import { RbdeltaError } from '../../error.ts';
 import {
   defaultFeatures,
   feature,
-  idObjectName,
   namesOfFeatures,
   objectPrefixOf,
+  opFeature,
   type RbdHeader,
   utimeFromMs,
 } from '../../format/rbd-header.ts';
-import type { CreateOptions } from '../port.ts';
+import type { CloneOptions, CreateOptions } from '../port.ts';
 import type { ImageSpec } from '../spec.ts';
+import { attachChild, leaveParent } from './clones.ts';
 import { imageDirectory, removeDirectory } from './files.ts';
+import { addToDirectory, idOfName, putTrashRecord, removeFromDirectory } from './directory.ts';
 import {
-  addToDirectory,
   findImage,
+  findSnapshot,
   hasFeature,
   headerKey,
   type ImageRef,
   loadHeader,
   readOmap,
-  removeFromDirectory,
+  setOperation,
   storeHeader,
 } from './header.ts';
 import { dropLock, isKnown, lockImage, makeKnown } from './lock.ts';
 import { checkObjectCount, mapKey, removeMap, resizeMap } from './object-maps.ts';
 import { ObjectTable } from './objects.ts';
 import { checkName, checkNamespace, poolIdOf } from './pools.ts';
-import { objectKey, type Store } from './store.ts';
+import type { Store } from './store.ts';
 import { dropTrims } from './trim.ts';
+import { tidyParent } from './writable.ts';
 
 /** Orders that rbd takes: objects of 4 KiB to 32 MiB. */
 export const orders = { least: 12, most: 25, default: 22 } as const;
@@ -49,6 +52,62 @@ const supported =
 
 /** Throws `notFound` for pool or namespace, `exists`, `invalid` for options that rbd refuses, `tooLarge`. */
 export function createImage(store: Store, spec: ImageSpec, options: CreateOptions): void {
+  addImage(store, spec, options, () => {});
+}
+
+/**
+ * A new image that shows the snapshot which `parent` names, with its order, features and metadata unless told otherwise.
+ * As rbd, format 1 asks for protection and for one namespace, either of them for layering.
+ */
+export function cloneImage(store: Store, parent: ImageSpec, child: ImageSpec, options: CloneOptions): void {
+  if (parent.snap === null) throw new RbdeltaError('invalid', 'a clone is made from a snapshot');
+  const from = findImage(store, parent);
+  const header = loadHeader(store, from);
+  const snap = findSnapshot(header, from, parent.snap);
+  const { cloneFormat = 1, ...rest } = options;
+  const features = options.features ?? header.features & supported & ~(feature.striping | feature.dataPool);
+  const label = printable(`${from.pool}/${from.name}@${snap.name}`);
+  const refuse = (message: string, hint: string) => {
+    throw new RbdeltaError('invalid', message, { hint });
+  };
+  if (!hasFeature(header, feature.layering) || (features & feature.layering) === 0) {
+    refuse('both a parent and its clone need the feature layering', 'create them with --image-feature layering,…');
+  }
+  if (cloneFormat === 1 && snap.protection !== 'protected') {
+    refuse(
+      `cannot clone ${label}: it is not protected`,
+      `rbdelta snap protect ${label}; or --rbd-default-clone-format 2`,
+    );
+  }
+  if (cloneFormat === 1 && parent.namespace !== child.namespace) {
+    throw new RbdeltaError('crossDevice', `cannot clone ${label} into another namespace with a clone of format 1`, {
+      hint: '--rbd-default-clone-format 2',
+    });
+  }
+  const created = { order: header.order, ...rest, features, size: snap.size };
+  addImage(store, child, created, (image, made) => {
+    // what was looked at may have changed since
+    const now = loadHeader(store, from).snapshots.find(({ id }) => id === snap.id);
+    if (now === undefined || (cloneFormat === 1 && now.protection !== 'protected')) {
+      throw new RbdeltaError('busy', `snapshot ${label} is being removed or unprotected`);
+    }
+    const link = { pool: from.poolId, namespace: from.namespace, imageId: from.id, snapId: snap.id };
+    made.parent = { ...link, overlap: snap.size };
+    made.metadata = new Map(header.metadata);
+    attachChild(store, link, image, cloneFormat);
+    if (cloneFormat === 2) setOperation(made, opFeature.cloneChild, true);
+  });
+}
+
+type NewImage = Pick<ImageRef, 'poolId' | 'namespace' | 'id' | 'name'>;
+
+/** `complete` is called in the transaction that makes the image, before its header is stored. */
+function addImage(
+  store: Store,
+  spec: ImageSpec,
+  options: CreateOptions,
+  complete: (image: NewImage, header: RbdHeader) => void,
+): void {
   if (spec.snap !== null) throw new RbdeltaError('invalid', 'an image is created without a snapshot');
   checkName(spec.image, 'image');
   const poolId = poolIdOf(store, spec.pool);
@@ -57,10 +116,7 @@ export function createImage(store: Store, spec: ImageSpec, options: CreateOption
   const ownData = dataPoolId !== poolId;
   const header = newHeader(options, ownData ? dataPoolId : null);
   store.transact(() => {
-    if (store.content.doesExist(objectKey(poolId, spec.namespace, idObjectName(spec.image)))) {
-      const message = `image '${printable(spec.image)}' already exists in pool '${printable(spec.pool)}'`;
-      throw new RbdeltaError('exists', message);
-    }
+    checkFree(store, poolId, spec, spec.image);
     let id: string;
     do {
       id = randomBytes(6).toString('hex');
@@ -68,6 +124,7 @@ export function createImage(store: Store, spec: ImageSpec, options: CreateOption
     } while (isKnown(store, dataPoolId, header.objectPrefix));
     makeKnown(store, dataPoolId, header.objectPrefix);
     const image = { poolId, namespace: spec.namespace, id, name: spec.image };
+    complete(image, header);
     addToDirectory(store, image);
     storeHeader(store, image, header);
     if (hasFeature(header, feature.objectMap)) {
@@ -76,26 +133,53 @@ export function createImage(store: Store, spec: ImageSpec, options: CreateOption
   });
 }
 
+/** Throws `exists` where an image has the name. In the transaction that gives it to another one. */
+export function checkFree(store: Store, poolId: number, spec: ImageSpec, name: string): void {
+  if (idOfName(store, { poolId, namespace: spec.namespace }, name) === null) return;
+  throw new RbdeltaError('exists', `image '${printable(name)}' already exists in pool '${printable(spec.pool)}'`);
+}
+
+/** Another name in the same pool and namespace; its writer does not mind. */
+export function renameImage(store: Store, spec: ImageSpec, name: string): void {
+  const image = findImage(store, spec);
+  checkName(name, 'image');
+  store.transact(() => {
+    checkFree(store, image.poolId, spec, name);
+    removeFromDirectory(store, image);
+    addToDirectory(store, { ...image, name });
+  });
+}
+
 /**
- * Throws `busy` when the image has snapshots or is open to write. A crash after the transaction leaves the image's
- * files: `sweep` finds them.
+ * An image by its name, or by its id in the trash. Throws `notEmpty` when it has snapshots, `busy` when it is open to
+ * write. A crash after the transaction leaves the image's files: `sweep` finds them.
  */
 export async function removeImage(store: Store, spec: ImageSpec): Promise<void> {
   if (spec.snap !== null) throw new RbdeltaError('invalid', 'to remove an image, name it without a snapshot');
   const image = findImage(store, spec);
   const lock = lockImage(store, image);
+  let parent: RbdHeader['parent'] = null;
   try {
     const { snapshots } = loadHeader(store, image);
     if (snapshots.length > 0) {
-      const message = `image '${printable(image.name)}' has ${snapshots.length} snapshots, and cannot be removed with them`;
-      throw new RbdeltaError('notEmpty', message, { hint: 'rbdelta snap purge' });
+      const inTrash = snapshots.every((snap) => snap.namespace.type === 'trash');
+      const message = `image '${printable(image.name)}' has ${snapshots.length} snapshots${inTrash ? ' with clones' : ''}, and cannot be removed with them`;
+      throw new RbdeltaError('notEmpty', message, {
+        hint: inTrash ? 'rbdelta children --all shows the clones: flatten or remove them' : 'rbdelta snap purge',
+      });
     }
-    store.transact(() => dropImage(store, image));
+    store.transact(() => {
+      const header = loadHeader(store, image);
+      parent = header.parent;
+      leaveParent(store, image, header);
+      dropImage(store, image);
+    });
   } catch (error) {
     lock.release();
     throw error;
   }
   await removeDirectory(imageDirectory(store.dir, image.dataPoolId, image.prefix));
+  if (parent !== null) await tidyParent(store, parent);
 }
 
 /** Forgets an image and all that belongs to it, but for its files. In a transaction. */
@@ -103,6 +187,7 @@ export function dropImage(store: Store, image: ImageRef): void {
   for (const { id } of loadHeader(store, image).snapshots) removeMap(store, mapKey(image, id));
   removeMap(store, mapKey(image, null));
   removeFromDirectory(store, image);
+  putTrashRecord(store, image, image.id, null);
   for (const key of readOmap(store, headerKey(image)).keys()) void store.omap.remove(headerKey(image, key));
   new ObjectTable(store, image).clear();
   dropTrims(store, image);

@@ -4,23 +4,21 @@ import { nameFromBytes, nameToBytes, printable } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
 import {
   decodeHeader,
-  directoryIdKey,
-  directoryNameKey,
-  directoryValue,
   encodeHeader,
+  feature,
   headerObjectName,
   headerValue,
-  idData,
-  idObjectName,
   type RbdHeader,
   type SnapshotRecord,
+  snapshotKey,
+  snapshotValue,
   utimeToMs,
-  poolObject,
 } from '../../format/rbd-header.ts';
 import type { ImageInfo, Snapshot } from '../port.ts';
 import type { ImageSpec } from '../spec.ts';
+import { idOfName, nameOfId } from './directory.ts';
 import { checkNamespace, poolIdOf, poolNameOf } from './pools.ts';
-import { keysIn, objectKey, type Store, within } from './store.ts';
+import { objectKey, type Store, within } from './store.ts';
 
 /** An image that was found by its name: what does not change about it. */
 export interface ImageRef {
@@ -33,35 +31,32 @@ export interface ImageRef {
   prefix: string;
 }
 
-/** Finds an image; throws `notFound` for pool, namespace or image. */
+/** Finds an image, by name or by id; throws `notFound` for pool, namespace or image. */
 export function findImage(store: Store, spec: ImageSpec): ImageRef {
   const poolId = poolIdOf(store, spec.pool);
   checkNamespace(store, poolId, spec.namespace);
-  const { id, name } =
-    spec.id === undefined ? { id: idOf(store, poolId, spec), name: spec.image } : byId(store, poolId, spec, spec.id);
-  const header = loadHeader(store, { poolId, namespace: spec.namespace, id, name });
-  return {
-    pool: spec.pool,
-    poolId,
-    namespace: spec.namespace,
-    name,
-    id,
-    dataPoolId: header.dataPoolId ?? poolId,
-    prefix: header.objectPrefix,
-  };
+  const space = { poolId, namespace: spec.namespace };
+  if (spec.id === undefined) {
+    const id = idOfName(store, space, spec.image);
+    if (id === null) throw noImage(spec, `'${printable(spec.image)}'`);
+    return refOf(store, spec.pool, { ...space, id, name: spec.image });
+  }
+  const found = nameOfId(store, space, spec.id);
+  if (found === null) throw noImage(spec, `with the id '${printable(spec.id)}'`);
+  return refOf(store, spec.pool, { ...space, id: spec.id, name: found.name });
 }
 
-function idOf(store: Store, poolId: number, spec: ImageSpec): string {
-  const data = store.content.get(objectKey(poolId, spec.namespace, idObjectName(spec.image)));
-  if (data === undefined) throw noImage(spec, `'${printable(spec.image)}'`);
-  return idData.decode(data);
+/** An image that other images or snapshots know by its id; throws `notFound` when it is gone. */
+export function imageById(store: Store, poolId: number, namespace: string, id: string): ImageRef {
+  const space = { poolId, namespace };
+  const name = nameOfId(store, space, id)?.name ?? '';
+  return refOf(store, poolNameOf(store, poolId) ?? '', { ...space, id, name });
 }
 
-function byId(store: Store, poolId: number, spec: ImageSpec, id: string): { id: string; name: string } {
-  const directory = objectKey(poolId, spec.namespace, poolObject.directory);
-  const value = store.omap.get(Buffer.concat([directory, nameToBytes(directoryIdKey(id))]));
-  if (value === undefined) throw noImage(spec, `with the id '${printable(id)}'`);
-  return { id, name: directoryValue.decode(value) };
+function refOf(store: Store, pool: string, image: HeaderOf): ImageRef {
+  const header = loadHeader(store, image);
+  const { poolId, namespace, id, name } = image;
+  return { pool, poolId, namespace, name, id, dataPoolId: header.dataPoolId ?? poolId, prefix: header.objectPrefix };
 }
 
 function noImage({ pool, namespace }: ImageSpec, what: string): RbdeltaError {
@@ -110,33 +105,6 @@ export function storeHeader(store: Store, image: HeaderOf, header: RbdHeader): v
   for (const key of known) if (!after.has(key)) void store.omap.remove(headerKey(image, key));
 }
 
-/** Enters a new image in the directory. In a transaction. */
-export function addToDirectory(store: Store, image: HeaderOf): void {
-  const directory = objectKey(image.poolId, image.namespace, poolObject.directory);
-  const put = (key: string, value: string) =>
-    void store.omap.put(Buffer.concat([directory, nameToBytes(key)]), directoryValue.encode(value));
-  put(directoryNameKey(image.name), image.id);
-  put(directoryIdKey(image.id), image.name);
-  void store.content.put(objectKey(image.poolId, image.namespace, idObjectName(image.name)), idData.encode(image.id));
-}
-
-/** In a transaction. */
-export function removeFromDirectory(store: Store, image: HeaderOf): void {
-  const directory = objectKey(image.poolId, image.namespace, poolObject.directory);
-  for (const key of [directoryNameKey(image.name), directoryIdKey(image.id)]) {
-    void store.omap.remove(Buffer.concat([directory, nameToBytes(key)]));
-  }
-  void store.content.remove(objectKey(image.poolId, image.namespace, idObjectName(image.name)));
-}
-
-/** Names of the images of a namespace, sorted. */
-export function imageNames(store: Store, poolId: number, namespace: string): string[] {
-  const prefix = Buffer.concat([objectKey(poolId, namespace, poolObject.directory), Buffer.from('name_')]);
-  return keysIn(store.omap, within(prefix))
-    .map((key) => nameFromBytes(key.subarray(prefix.length)))
-    .sort();
-}
-
 /** The port's view of a header, opened at the snapshot with this id, or at the head. */
 export function imageInfo(store: Store, image: ImageRef, header: RbdHeader, snapId: number | null): ImageInfo {
   const snapshots = header.snapshots.map(snapshotInfo);
@@ -163,14 +131,42 @@ export function imageInfo(store: Store, image: ImageRef, header: RbdHeader, snap
     createdMs: header.created && utimeToMs(header.created),
     modifiedMs: header.modified && utimeToMs(header.modified),
     accessedMs: header.accessed && utimeToMs(header.accessed),
-    parent: null,
+    parent: parentInfo(store, header, snapId),
     snapshots,
     snapshot,
   };
 }
 
+/** The parent that the head or a snapshot sees, with names: the header has only ids. */
+function parentInfo(store: Store, header: RbdHeader, snapId: number | null): ImageInfo['parent'] {
+  const record = header.snapshots.find((snap) => snap.id === snapId);
+  const spec = record?.parent ?? header.parent;
+  const overlap = record === undefined ? (header.parent?.overlap ?? null) : record.parentOverlap;
+  if (spec === null || overlap === null) return null;
+  const space = { poolId: spec.pool, namespace: spec.namespace };
+  const named = nameOfId(store, space, spec.imageId);
+  const snapshot = store.omap.get(headerKey({ ...space, id: spec.imageId, name: '' }, snapshotKey(spec.snapId)));
+  return {
+    pool: poolNameOf(store, spec.pool) ?? String(spec.pool),
+    namespace: spec.namespace,
+    image: named?.name ?? '',
+    imageId: spec.imageId,
+    snap: snapshot === undefined ? '' : snapshotValue.decode(snapshot).name,
+    snapId: spec.snapId,
+    overlap,
+    ...(named?.inTrash === true ? { inTrash: true } : {}),
+  };
+}
+
 /** Whether a feature bit is set: features may be more than 32 bits. */
 export const hasFeature = (header: RbdHeader, bit: number): boolean => Math.floor(header.features / bit) % 2 === 1;
+
+/** Sets or takes a bit of the operations; the feature of the same name is there as long as one is. */
+export function setOperation(header: RbdHeader, bit: number, on: boolean): void {
+  header.opFeatures = on ? header.opFeatures | bit : header.opFeatures & ~bit;
+  const has = hasFeature(header, feature.operations);
+  if (has !== (header.opFeatures !== 0)) header.features += has ? -feature.operations : feature.operations;
+}
 
 /** A user's snapshot by its name; throws `notFound`. */
 export function findSnapshot(header: RbdHeader, image: { name: string }, name: string): SnapshotRecord {

@@ -3,14 +3,17 @@
 import { RbdeltaError } from '../../error.ts';
 import { printable } from '../../bytes/text.ts';
 import type { Extent } from '../../diff/extent.ts';
-import { type Geometry, geometryOf } from '../../diff/striping.ts';
+import { type Geometry, geometryOf, periodBytes } from '../../diff/striping.ts';
+import type { ParentSpec, SnapshotRecord } from '../../format/rbd-header.ts';
 import type { Image, ImageInfo } from '../port.ts';
 import type { ImageSpec } from '../spec.ts';
 import { imageDirectory, ObjectFiles } from './files.ts';
-import { findImage, findSnapshot, headSize, type ImageRef, imageInfo, loadHeader } from './header.ts';
+import { findImage, findSnapshot, headSize, imageById, type ImageRef, imageInfo, loadHeader } from './header.ts';
 import { isLocked } from './lock.ts';
 import { mapKey, readMap } from './object-maps.ts';
 import { imageExtents, ObjectTable, objectBytesBefore, objectsOf, piecesOf } from './objects.ts';
+import { type ParentLink, ParentView } from './parent.ts';
+import { poolIdOf } from './pools.ts';
 import { changedBetween, intersect, isUnchanged, needsHeadSize, type Ranges, versionAt } from './snapset.ts';
 import type { Store } from './store.ts';
 
@@ -27,24 +30,56 @@ export interface OpenImage {
   geometry: Geometry;
   objects: ObjectTable;
   files: ObjectFiles;
+  /** What shows where the image has no objects; null for an image that was not cloned. */
+  parent: ParentView | null;
 }
 
 export function openImage(store: Store, spec: ImageSpec): Image {
-  const opened = openParts(store, findImage(store, spec), spec.snap, false);
-  return { ...readingPart(opened), close: () => opened.files.close() };
+  const image = findImage(store, spec);
+  return openVersion(
+    store,
+    image,
+    spec.snap === null ? null : findSnapshot(loadHeader(store, image), image, spec.snap),
+  );
 }
 
-export function openParts(store: Store, image: ImageRef, snap: string | null, writable: boolean): OpenImage {
+function openVersion(store: Store, image: ImageRef, snapshot: SnapshotRecord | null): Image {
+  const opened = openParts(store, image, snapshot, false);
+  return { ...readingPart(opened), close: () => closeParts(opened) };
+}
+
+/** The snapshot that a clone was made from, by its ids: it and its image may be in the trash. */
+function openParent(store: Store, { pool, namespace, imageId, snapId }: ParentSpec): Image {
+  const image = imageById(store, pool, namespace, imageId);
+  const snapshot = loadHeader(store, image).snapshots.find((snap) => snap.id === snapId);
+  if (snapshot !== undefined) return openVersion(store, image, snapshot);
+  const message = `the snapshot with the id ${snapId} of image '${printable(image.name)}', a parent, is gone`;
+  throw new RbdeltaError('notFound', message);
+}
+
+export function openParts(
+  store: Store,
+  image: ImageRef,
+  snapshot: SnapshotRecord | null,
+  writable: boolean,
+): OpenImage {
   const header = loadHeader(store, image);
-  const snapshot = snap === null ? null : findSnapshot(header, image, snap);
+  const snapId = snapshot?.id ?? null;
   return {
     store,
     image,
-    snapId: snapshot?.id ?? null,
+    snapId,
     geometry: geometryOf(header, snapshot?.size ?? header.size),
     objects: new ObjectTable(store, image),
     files: new ObjectFiles(imageDirectory(store.dir, image.dataPoolId, image.prefix), writable),
+    // an image that has none never gets one
+    parent: header.parent && new ParentView(store, image, snapId, (spec) => openParent(store, spec)),
   };
+}
+
+export async function closeParts({ files, parent }: OpenImage): Promise<void> {
+  await files.close();
+  await parent?.close();
 }
 
 /** Everything of the port but `close`. */
@@ -77,7 +112,10 @@ export function readingPart(opened: OpenImage): Omit<Image, 'close'> {
       );
     },
     lock: async () => (isLocked(store, image) ? 'exclusive' : null),
-    parent: async () => null,
+    async parent() {
+      const { parent } = info();
+      return parent && openParent(store, { ...parent, pool: poolIdOf(store, parent.pool) });
+    },
   };
 }
 
@@ -92,19 +130,25 @@ export function checkRange(opened: OpenImage, offset: number, length: number): v
 
 /** Fills `into` with what the opened version has from `offset` of the object on. */
 async function readObject(opened: OpenImage, objectNo: number, offset: number, into: Uint8Array): Promise<void> {
-  const { objects, files, snapId } = opened;
-  const find = () => {
+  const { objects, files, snapId, parent, geometry } = opened;
+  let missing: string | null = null;
+  for (;;) {
+    // both at once: they are of one state of the store
     const object = objects.get(objectNo);
-    return object === null ? null : versionAt(object, snapId);
-  };
-  for (let version = find(); version !== null; ) {
-    if (await files.read(files.path(objectNo, version.file), into, offset)) return;
-    // it may have been replaced while its file was looked for; one that is still recorded never had content
-    const again = find();
-    if (again?.file === version.file) break;
-    version = again;
+    const link = parent?.link() ?? null;
+    const version = object === null ? null : versionAt(object, snapId);
+    if (version !== null) {
+      // a file that is still recorded after it was not found never had content
+      if (version.file === missing || (await files.read(files.path(objectNo, version.file), into, offset))) return;
+      missing = version.file;
+      continue;
+    }
+    into.fill(0);
+    if (link === null || parent === null) return;
+    await parent.read(link, geometry, objectNo, offset, into);
+    // once it is flattened, the parent may be gone while it is read
+    if (parent.link() === link) return;
   }
-  into.fill(0);
 }
 
 /** Reports period by period: inside one, the extents of its objects interleave. Only objects with a record are visited. */
@@ -115,12 +159,17 @@ async function changedInRange(
   range: Extent,
   emit: (offset: number, length: number, exists: boolean) => void,
 ): Promise<void> {
-  const { objects, files, snapId } = opened;
+  const { objects, files, snapId, parent } = opened;
+  const link = parent?.link() ?? null;
+  const overlap = Math.min(link?.overlap ?? 0, geometry.size);
   const changed = [...objects.range(...objectsOf(geometry, range))].filter(
     ([, object]) => !isUnchanged(object, from, snapId),
   );
   let found: Found[] = [];
   let period = -1;
+  const show = link !== null && from === 0 && range.offset < overlap;
+  if (show)
+    found = await shownBy(opened, geometry, link, { ...range, length: Math.min(range.length, overlap - range.offset) });
   for (let start = 0; start < changed.length; start += sizesAtOnce) {
     const some = changed.slice(start, start + sizesAtOnce);
     const sizes = await Promise.all(
@@ -129,12 +178,13 @@ async function changedInRange(
       ),
     );
     for (const [i, [objectNo, object]] of some.entries()) {
-      if (Math.floor(objectNo / geometry.stripeCount) !== period) {
-        emitSorted(found, emit);
+      if (!show && Math.floor(objectNo / geometry.stripeCount) !== period) {
+        emitSorted(found, periodBytes(geometry), emit);
         found = [];
         period = Math.floor(objectNo / geometry.stripeCount);
       }
-      const { data, zero } = changedBetween(object, from, snapId, sizes[i] ?? 0);
+      const covered = objectBytesBefore(geometry, objectNo, overlap);
+      const { data, zero } = changedBetween(object, from, snapId, sizes[i] ?? 0, covered);
       const first = objectBytesBefore(geometry, objectNo, range.offset);
       const end = objectBytesBefore(geometry, objectNo, range.offset + range.length);
       const add = (ranges: Ranges, exists: boolean) => {
@@ -146,18 +196,40 @@ async function changedInRange(
       add(zero, false);
     }
   }
-  emitSorted(found, emit);
+  emitSorted(found, periodBytes(geometry), emit);
+}
+
+/** What there is in the parent, inside `range` of the overlap, where the image has no objects. */
+async function shownBy(opened: OpenImage, geometry: Geometry, link: ParentLink, range: Extent): Promise<Found[]> {
+  const { objects, snapId, parent } = opened;
+  const own = new Set<number>();
+  for (const [objectNo, object] of objects.range(...objectsOf(geometry, range))) {
+    if (versionAt(object, snapId) !== null) own.add(objectNo);
+  }
+  const found: Found[] = [];
+  await parent?.image(link).changedExtents(null, range, (offset, length) => {
+    for (const { objectNo, start, length: part } of piecesOf(geometry, { offset, length })) {
+      if (!own.has(objectNo)) found.push({ offset: offset + start, length: part, exists: true });
+    }
+  });
+  return found;
 }
 
 interface Found extends Extent {
   exists: boolean;
 }
 
-function emitSorted(found: Found[], emit: (offset: number, length: number, exists: boolean) => void): void {
+/** Neighbours are joined up to the borders of periods. */
+function emitSorted(
+  found: Found[],
+  period: number,
+  emit: (offset: number, length: number, exists: boolean) => void,
+): void {
   found.sort((a, b) => a.offset - b.offset);
   let last: Found | null = null;
   for (const extent of found) {
-    if (last !== null && last.exists === extent.exists && last.offset + last.length === extent.offset) {
+    const end = last === null ? 0 : last.offset + last.length;
+    if (last !== null && last.exists === extent.exists && end === extent.offset && end % period !== 0) {
       last.length += extent.length;
       continue;
     }

@@ -3,12 +3,15 @@
 import { nameToBytes, printable } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
 import { metadataKey, metadataValue } from '../../format/rbd-header.ts';
-import type { Cluster } from '../port.ts';
-import { createImage, dropImage, removeImage } from './create.ts';
+import type { Cluster, Progress } from '../port.ts';
+import type { ImageSpec } from '../spec.ts';
+import { childrenOf } from './clones.ts';
+import { cloneImage, createImage, dropImage, removeImage, renameImage } from './create.ts';
 import { imageDirectory, removeDirectory } from './files.ts';
-import { findImage, headerKey, imageNames, loadHeader, readOmap } from './header.ts';
+import { imageNames } from './directory.ts';
+import { findImage, findSnapshot, headerKey, loadHeader, readOmap } from './header.ts';
 import { openImage } from './image.ts';
-import { allImages, listObjects, type StoredObject, sweep } from './inside.ts';
+import { allImages, imageIds, listObjects, type StoredObject, sweep } from './inside.ts';
 import { lockImage } from './lock.ts';
 import {
   addNamespace,
@@ -22,6 +25,7 @@ import {
   poolNames,
 } from './pools.ts';
 import { initialiseStore, isStore, limits, objectKey, openStore, type Store } from './store.ts';
+import { moveToTrash, removeFromTrash, restoreFromTrash, trashedImages } from './trash.ts';
 import { openToWrite } from './writable.ts';
 
 /** A cluster in a directory, and what only this adapter can do. */
@@ -33,10 +37,6 @@ export interface LocalPool extends Cluster {
   /** Throws `busy` while the pool has images, unless forced: then they are gone. */
   removePool(name: string, options?: { force?: boolean }): Promise<void>;
   poolId(name: string): Promise<number>;
-  createNamespace(pool: string, namespace: string): Promise<void>;
-  removeNamespace(pool: string, namespace: string): Promise<void>;
-  /** Names of the namespaces of a pool, sorted, without the default one. */
-  namespaces(pool: string): Promise<string[]>;
   /** What `rados ls` would list. */
   objects(pool: string): Promise<StoredObject[]>;
   /** Keys and values of a RADOS object, sorted; empty for one that does not exist. */
@@ -68,18 +68,24 @@ export async function openLocalPool(dir: string): Promise<LocalPool> {
       await removeImage(need(), spec);
       onProgress?.(1, 1);
     },
-    async forceRemoveSnapshot(spec, onProgress) {
-      const image = await openToWrite(need(), spec);
-      try {
-        const name = spec.snap ?? '';
-        const { snapshots } = await image.info();
-        // there are no clones here that would have to be flattened
-        const found = snapshots.find((one) => one.name === name && one.namespace === 'user');
-        if (found?.protection === 'protected') await image.unprotectSnapshot(name);
-        await image.removeSnapshot(name, onProgress);
-      } finally {
-        await image.close();
-      }
+    forceRemoveSnapshot: (spec, onProgress) => forceRemoveSnapshot(need(), spec, onProgress),
+    clone: async (parent, child, options) => cloneImage(need(), parent, child, options),
+    async children(spec) {
+      const image = findImage(need(), spec);
+      const header = loadHeader(need(), image);
+      return childrenOf(need(), image, spec.snap === null ? null : findSnapshot(header, image, spec.snap).id);
+    },
+    rename: async (spec, name) => renameImage(need(), spec, name),
+    moveToTrash: async (spec, untilMs) => moveToTrash(need(), spec, untilMs),
+    async trash(pool, namespace) {
+      const poolId = poolIdOf(need(), pool);
+      checkNamespace(need(), poolId, namespace);
+      return trashedImages(need(), { poolId, namespace });
+    },
+    restoreFromTrash: async (spec, name) => restoreFromTrash(need(), spec, name),
+    async removeFromTrash(spec, force, onProgress) {
+      await removeFromTrash(need(), spec, force);
+      onProgress?.(1, 1);
     },
     list: async (pool, namespace) => {
       const poolId = poolIdOf(need(), pool);
@@ -97,6 +103,15 @@ export async function openLocalPool(dir: string): Promise<LocalPool> {
       const put = () => need().omap.put(headerKey(image, metadataKey(key)), metadataValue.encode(value));
       need().transact(() => void put());
     },
+    async removeMetadata(spec, key) {
+      const image = findImage(need(), spec);
+      need().transact(() => {
+        if (!need().omap.doesExist(headerKey(image, metadataKey(key)))) {
+          throw new RbdeltaError('notFound', `image '${printable(image.name)}' has no metadata '${printable(key)}'`);
+        }
+        void need().omap.remove(headerKey(image, metadataKey(key)));
+      });
+    },
     pools: async () => (store === null ? [] : poolNames(store)),
     async createPool(name) {
       checkName(name, 'pool');
@@ -113,9 +128,9 @@ export async function openLocalPool(dir: string): Promise<LocalPool> {
       const poolId = poolIdOf(need(), pool);
       const opened = need();
       opened.transact(() => {
-        if (imageNames(opened, poolId, namespace).length > 0) {
-          throw new RbdeltaError('notEmpty', `namespace '${printable(namespace)}' has images`, {
-            hint: 'remove them first',
+        if (imageIds(opened, { poolId, namespace }).length > 0) {
+          throw new RbdeltaError('busy', `namespace '${printable(namespace)}' has images`, {
+            hint: 'remove them first, those in its trash as well',
           });
         }
         dropNamespace(opened, poolId, namespace);
@@ -130,6 +145,27 @@ export async function openLocalPool(dir: string): Promise<LocalPool> {
       store = null;
     },
   };
+}
+
+/** The clones of the snapshot get its data first. */
+async function forceRemoveSnapshot(store: Store, spec: ImageSpec, onProgress?: Progress): Promise<void> {
+  const found = findImage(store, spec);
+  const snap = findSnapshot(loadHeader(store, found), found, spec.snap ?? '');
+  for (const { pool, namespace, id } of childrenOf(store, found, snap.id)) {
+    const child = await openToWrite(store, { pool, namespace, image: '', id, snap: null });
+    try {
+      await child.flatten();
+    } finally {
+      await child.close();
+    }
+  }
+  const image = await openToWrite(store, { ...spec, snap: null });
+  try {
+    if (snap.protection === 'protected') await image.unprotectSnapshot(snap.name);
+    await image.removeSnapshot(snap.name, onProgress);
+  } finally {
+    await image.close();
+  }
 }
 
 async function removePool(store: Store, name: string, force: boolean): Promise<void> {

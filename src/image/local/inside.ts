@@ -6,7 +6,8 @@ import { nameFromBytes } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
 import { dataObjectName } from '../../format/rbd-header.ts';
 import { bytesOf, imageDirectory, ObjectFiles, removeDirectory } from './files.ts';
-import { findImage, imageNames, type ImageRef } from './header.ts';
+import { idOfName, imageNames, type Space, trashRecords } from './directory.ts';
+import { imageById, type ImageRef } from './header.ts';
 import { lockImage } from './lock.ts';
 import { readMap } from './object-maps.ts';
 import { ObjectTable } from './objects.ts';
@@ -99,14 +100,21 @@ async function sweepImage(
   }
 }
 
+/** Those in the trash as well. */
 export function allImages(store: Store): ImageRef[] {
   return poolNames(store).flatMap((pool) => {
     const poolId = poolIdOf(store, pool);
     return ['', ...namespaceNames(store, poolId)].flatMap((namespace) =>
-      imageNames(store, poolId, namespace).map((image) => findImage(store, { pool, namespace, image, snap: null })),
+      imageIds(store, { poolId, namespace }).map((id) => imageById(store, poolId, namespace, id)),
     );
   });
 }
+
+/** Of all images of a namespace, those in the trash as well. */
+export const imageIds = (store: Store, space: Space): string[] => [
+  ...imageNames(store, space.poolId, space.namespace).flatMap((name) => idOfName(store, space, name) ?? []),
+  ...trashRecords(store, space).map(([id]) => id),
+];
 
 async function imageDirectories(dir: string): Promise<string[]> {
   const root = join(dir, 'objects');

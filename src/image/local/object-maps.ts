@@ -120,8 +120,8 @@ export function checkObjectCount(count: number): void {
   throw new RbdeltaError('tooLarge', message, { hint: 'use larger objects (--object-size)' });
 }
 
-/** The head's map while an image is open to write: nobody else changes it, so its blocks are kept here. */
-export class HeadMap {
+/** The map of the head or of a snapshot while an image is open to write: nobody else changes it, so its blocks are kept. */
+export class OpenMap {
   readonly #store: Store;
   readonly #map: Buffer;
   readonly #blocks = new Map<number, Buffer>();
@@ -133,6 +133,11 @@ export class HeadMap {
 
   state(objectNo: number): ObjectState {
     return objectState(this.#block(objectNo), objectNo % perBlock);
+  }
+
+  /** How many objects it has. */
+  get count(): number {
+    return mapCount(this.#store, this.#map) ?? 0;
   }
 
   /** Queues the put; it becomes visible with everything that was put in the same turn of the event loop. */

@@ -110,13 +110,14 @@ export const filesOf = (object: DataObject | null | undefined): Set<string> =>
  * it from a list of clones: from each content to the next newer one, all but their overlap has changed, as far as the
  * longer of them reaches; where there was no object at `from`, the first content after it counts as a whole. Of what
  * changed, `data` is inside the content at `to`, `zero` beyond its end where the one at `from` was longer. An object that
- * is gone at `to` is `zero` as far as it reached at `from`.
+ * is gone at `to` is `zero` as far as it reached at `from`. An empty object hides the `covered` bytes of a parent.
  */
 export function changedBetween(
   object: DataObject,
   from: number,
   to: number | null,
   headSize: number,
+  covered = 0,
 ): { data: Ranges; zero: Ranges } {
   const end = to ?? Number.MAX_SAFE_INTEGER;
   const steps = object.clones.map((clone) => ({
@@ -134,6 +135,9 @@ export function changedBetween(
   const endStep = later.find((step) => step.first <= end && end <= step.last);
   const endSize = endStep?.size ?? 0;
   if (endStep === undefined) return { data: [], zero: startSize === 0 ? [] : [0, startSize] };
+  if (endSize === 0 && startSize === 0 && covered > 0) {
+    return from === 0 ? { data: [0, covered], zero: [] } : { data: [], zero: [0, covered] };
+  }
   let changed: Ranges = [];
   if (start !== undefined && startSize === 0) changed = union(changed, [0, start.size]);
   for (const [i, step] of later.entries()) {
@@ -159,7 +163,9 @@ export function isUnchanged(object: DataObject, from: number, to: number | null)
 export const needsHeadSize = (object: DataObject, to: number | null): boolean =>
   object.head !== null && (to === null || to > object.seq);
 
-const snapsSince = (object: DataObject, context: SnapContext): boolean => (context.snaps.at(-1) ?? 0) > object.seq;
+/** Whether there are snapshots that the head still serves. */
+export const snapsSince = (object: DataObject, context: SnapContext): boolean =>
+  (context.snaps.at(-1) ?? 0) > object.seq;
 
 function touches(ranges: Ranges, others: Ranges): boolean {
   return intersect(ranges, others).length > 0;

@@ -3,9 +3,10 @@
 import { RbdeltaError } from '../../error.ts';
 import type { Extent } from '../../diff/extent.ts';
 import type { Geometry } from '../../diff/striping.ts';
+import { isZero } from '../../bytes/zero.ts';
 import { EXISTS, NONEXISTENT, type ObjectState } from '../../format/object-map.ts';
 import type { OpenImage } from './image.ts';
-import type { HeadMap } from './object-maps.ts';
+import type { ImageMaps } from './image-maps.ts';
 import { objectBytesBefore, objectsOf, piecesOf } from './objects.ts';
 import { inParallel } from './parallel.ts';
 import {
@@ -17,11 +18,18 @@ import {
   type Ranges,
   type SnapContext,
 } from './snapset.ts';
-import type { Put } from './store.ts';
 import { Turns } from './turns.ts';
 
 /** How many objects one call works on at once. */
 export const objectsAtOnce = 16;
+
+/** A new file with what an object shows of the parent. */
+export interface CopyOfParent {
+  file: string;
+  bytes: number;
+  /** The snapshots that show the same. */
+  snaps: number[];
+}
 
 /**
  * The writer of one image. Who uses it holds the image's lock.
@@ -33,7 +41,7 @@ export const objectsAtOnce = 16;
  */
 export class ObjectWriter {
   readonly #opened: OpenImage;
-  readonly #map: HeadMap | null;
+  readonly #maps: ImageMaps;
   readonly #session: number;
   readonly #turns = new Turns<number>();
   #files = 0;
@@ -41,10 +49,10 @@ export class ObjectWriter {
   /** As of the last change to the snapshots: set by who makes it. */
   context: SnapContext;
 
-  constructor(opened: OpenImage, session: number, map: HeadMap | null, context: SnapContext) {
+  constructor(opened: OpenImage, session: number, maps: ImageMaps, context: SnapContext) {
     this.#opened = opened;
     this.#session = session;
-    this.#map = map;
+    this.#maps = maps;
     this.context = context;
   }
 
@@ -56,16 +64,14 @@ export class ObjectWriter {
     );
   }
 
-  /** What RBD does for write_zeroes: whole objects are removed, tails cut off, other ranges zeroed in place. */
+  /**
+   * What RBD does for write_zeroes: whole objects are removed, tails cut off, other ranges zeroed in place. Where the
+   * parent would show, an object is emptied, not removed, or made to be so.
+   */
   async zero(geometry: Geometry, range: Extent): Promise<void> {
     this.#check();
-    const { objects } = this.#opened;
     const end = range.offset + range.length;
-    const numbers: number[] = [];
-    for (const [objectNo, { head }] of objects.range(...objectsOf(geometry, range))) {
-      if (head !== null) numbers.push(objectNo);
-    }
-    await inParallel(numbers, objectsAtOnce, async (objectNo) => {
+    await inParallel(this.#objectsToZero(geometry, range), objectsAtOnce, async (objectNo) => {
       const from = objectBytesBefore(geometry, objectNo, range.offset);
       const to = objectBytesBefore(geometry, objectNo, end);
       if (from < to) {
@@ -74,16 +80,62 @@ export class ObjectWriter {
     });
   }
 
+  #objectsToZero(geometry: Geometry, range: Extent): number[] {
+    const { objects, parent } = this.#opened;
+    const [first, end] = objectsOf(geometry, range);
+    const shown = Math.min(end, objectsOf(geometry, { offset: 0, length: parent?.link()?.overlap ?? 0 })[1]);
+    const numbers: number[] = [];
+    for (let objectNo = first; objectNo < shown; objectNo += 1) numbers.push(objectNo);
+    for (const [objectNo, { head }] of objects.range(Math.max(first, shown), end)) {
+      if (head !== null) numbers.push(objectNo);
+    }
+    return numbers;
+  }
+
+  /** Gives the object what shows through, unless it is there or nothing does: the parent may go then. */
+  async copyUp(objectNo: number): Promise<void> {
+    this.#check();
+    await this.#turns.alone(objectNo, async () => {
+      const object = this.#objectAt(objectNo);
+      const copied = await this.copyOfParent(objectNo, object);
+      if (copied === null) return;
+      const seq = copied.snaps.length > 0 ? object.seq : this.context.seq;
+      await this.#keepingFiles(objectNo, [copied.file], () =>
+        this.#commit(objectNo, { ...object, seq, head: copied.file }, EXISTS, copied.snaps),
+      );
+    });
+  }
+
   /**
-   * A new file with the first `size` bytes of the object's head, durable: for a change that many objects make together.
+   * A durable file with what the object shows of the parent, for the caller to name in a record or to remove; null where
+   * the object is there, or shows zeros. The snapshots that it serves as well are those since the object's last write.
+   */
+  async copyOfParent(objectNo: number, object: DataObject): Promise<CopyOfParent | null> {
+    const data = object.head === null ? await this.#parentBytes(objectNo) : null;
+    if (data === null) return null;
+    const { files } = this.#opened;
+    const file = this.#newFile();
+    const path = files.path(objectNo, file);
+    await this.#keepingFiles(objectNo, [file], async () => {
+      await files.create(path);
+      await files.write(path, data, 0);
+      await files.sync(path);
+    });
+    return { file, bytes: data.length, snaps: this.context.snaps.filter((snap) => snap > object.seq) };
+  }
+
+  /**
+   * A new file with the first `size` bytes of the object's head (null: zeros), durable: for a change that many objects
+   * make together.
    * The caller names it in a record, or removes it.
    */
-  async cutCopy(objectNo: number, head: string, size: number): Promise<string> {
+  async cutCopy(objectNo: number, head: string | null, size: number): Promise<string> {
     const { files } = this.#opened;
     const file = this.#newFile();
     const path = files.path(objectNo, file);
     try {
-      await files.copy(files.path(objectNo, head), path);
+      if (head === null) await files.create(path);
+      else await files.copy(files.path(objectNo, head), path);
       await files.truncate(path, size);
       await files.sync(path);
     } catch (error) {
@@ -121,16 +173,12 @@ export class ObjectWriter {
 
   /** Whether nothing but the file has to change. */
   #isReady(objectNo: number, object: DataObject, changed: Ranges): boolean {
-    return (
-      isHeadOwn(object, this.context) &&
-      !changesOverlap(object, changed) &&
-      (this.#map === null || this.#map.state(objectNo) === EXISTS)
-    );
+    return isHeadOwn(object, this.context) && !changesOverlap(object, changed) && this.#maps.isState(objectNo, EXISTS);
   }
 
   async #writeAlone(objectNo: number, offset: number, data: Uint8Array): Promise<void> {
-    const { objects, files } = this.#opened;
-    const object = objects.get(objectNo) ?? { seq: 0, head: null, clones: [] };
+    const { files } = this.#opened;
+    const object = this.#objectAt(objectNo);
     const headBytes = await this.headBytes(objectNo, object);
     const written = [offset, data.length];
     if (isHeadOwn(object, this.context)) {
@@ -138,20 +186,90 @@ export class ObjectWriter {
       await files.write(files.path(objectNo, object.head!), data, offset);
       return;
     }
+    const change = (path: string) => files.write(path, data, offset);
+    const isWhole = data.length === this.#opened.geometry.objectBytes;
+    if (!(isWhole && this.context.snaps.length === 0) && (await this.#changeCopy(objectNo, object, written, change))) {
+      return;
+    }
     const whole = offset === 0 && data.length >= headBytes;
-    await this.#replaceHead(objectNo, object, headBytes, written, whole, (path) => files.write(path, data, offset));
+    await this.#replaceHead(objectNo, object, headBytes, written, whole, change);
   }
 
   async #zeroObject(objectNo: number, from: number, to: number, objectBytes: number): Promise<void> {
-    const { objects } = this.#opened;
-    const object = objects.get(objectNo);
-    if (object === null || object.head === null) return;
+    const { files, parent, geometry } = this.#opened;
+    const object = this.#objectAt(objectNo);
+    const isWhole = from === 0 && to === objectBytes;
+    const covered = parent?.covered(geometry, objectNo) ?? 0;
+    if (object.head === null) {
+      if (covered === 0) return;
+      const cut = async (path: string, bytes: number) => {
+        if (to === objectBytes || (to >= bytes && from < bytes)) await files.truncate(path, from);
+        else if (from < bytes) await files.write(path, Buffer.alloc(to - from), from);
+      };
+      const changed = [from, to - from];
+      // whole objects need no copy, but for snapshots
+      if (!(isWhole && this.context.snaps.length === 0) && (await this.#changeCopy(objectNo, object, changed, cut)))
+        return;
+      await this.#replaceHead(objectNo, object, 0, changed, true, (path) => cut(path, 0));
+      return;
+    }
     const headBytes = await this.headBytes(objectNo, object);
-    if (from === 0 && to === objectBytes) await this.#removeHead(objectNo, object, headBytes);
+    if (isWhole && covered === 0) await this.#removeHead(objectNo, object, headBytes);
     // a cut at the object's very end also lengthens a shorter object, as RADOS does
     else if (to === objectBytes || (to >= headBytes && from < headBytes)) {
       await this.#cutHead(objectNo, object, headBytes, from);
     } else if (from < headBytes) await this.#writeAlone(objectNo, from, Buffer.alloc(to - from));
+  }
+
+  /** Changes a copy of what the parent shows, which snapshots keep as it is; false where there is nothing to copy. */
+  async #changeCopy(
+    objectNo: number,
+    object: DataObject,
+    changed: Ranges,
+    change: (path: string, bytes: number) => Promise<void>,
+  ): Promise<boolean> {
+    const copied = await this.copyOfParent(objectNo, object);
+    if (copied === null) return false;
+    const { files } = this.#opened;
+    const own = copied.snaps.length === 0 ? copied.file : this.#newFile();
+    const paths = [copied.file, own].map((file) => files.path(objectNo, file));
+    await this.#keepingFiles(objectNo, [copied.file, own], async () => {
+      if (own !== copied.file) await files.copy(paths[0]!, paths[1]!);
+      await change(paths[1]!, copied.bytes);
+      await files.sync(paths[1]!);
+      const before = beforeChange({ ...object, head: copied.file }, this.context, copied.bytes, changed);
+      await this.#commit(objectNo, { ...before, head: own }, EXISTS, copied.snaps);
+    });
+    return true;
+  }
+
+  /** What shows through of the parent; null where that is nothing but zeros. */
+  async #parentBytes(objectNo: number): Promise<Buffer | null> {
+    const { parent, geometry } = this.#opened;
+    const link = parent?.link() ?? null;
+    if (parent === null || link === null) return null;
+    const data = Buffer.alloc(parent.covered(geometry, objectNo));
+    await parent.read(link, geometry, objectNo, 0, data);
+    if (isZero(data)) return null;
+    // the object ends where its data does, as in RADOS
+    let end = data.length;
+    while (data[end - 1] === 0) end -= 1;
+    return data.subarray(0, end);
+  }
+
+  #objectAt(objectNo: number): DataObject {
+    return this.#opened.objects.get(objectNo) ?? { seq: 0, head: null, clones: [] };
+  }
+
+  /** Removes the new files when what would have named them fails. */
+  async #keepingFiles(objectNo: number, names: string[], action: () => Promise<void>): Promise<void> {
+    const { files } = this.#opened;
+    try {
+      await action();
+    } catch (error) {
+      await files.remove(names.map((name) => files.path(objectNo, name)));
+      throw error;
+    }
   }
 
   async #cutHead(objectNo: number, object: DataObject, headBytes: number, size: number): Promise<void> {
@@ -189,30 +307,30 @@ export class ObjectWriter {
     startsEmpty: boolean,
     change: (path: string) => Promise<void>,
   ): Promise<void> {
-    const { files } = this.#opened;
+    const { files, parent } = this.#opened;
     const file = this.#newFile();
     const path = files.path(objectNo, file);
-    try {
+    await this.#keepingFiles(objectNo, [file], async () => {
       if (object.head === null || startsEmpty) await files.create(path);
       else await files.copy(files.path(objectNo, object.head), path);
       await change(path);
-      // the old file may hold what was flushed; a new object holds nothing yet that has to last
-      if (object.head !== null) await files.sync(path);
+      // the old file may hold what was flushed, and so may a parent; a new object holds nothing yet that has to last
+      if (object.head !== null || parent !== null) await files.sync(path);
       await this.#commit(objectNo, { ...beforeChange(object, this.context, headBytes, changed), head: file }, EXISTS);
-    } catch (error) {
-      await files.remove([path]);
-      throw error;
-    }
+    });
   }
 
-  /** Puts record and state of an object together. A failure leaves the image as it was, and the writer unusable. */
-  async #commit(objectNo: number, object: DataObject | null, state: ObjectState): Promise<void> {
+  /** Puts record and states of an object together; `copiedFor`: snapshots that have it now as well. A failure leaves the image as it was, and the writer unusable. */
+  async #commit(
+    objectNo: number,
+    object: DataObject | null,
+    state: ObjectState,
+    copiedFor: readonly number[] = [],
+  ): Promise<void> {
     const { objects, store } = this.#opened;
     try {
       this.#check();
-      const puts: Put[] = [objects.put(objectNo, object)];
-      if (this.#map !== null && this.#map.state(objectNo) !== state) puts.push(this.#map.set(objectNo, state));
-      await store.committed(puts);
+      await store.committed([objects.put(objectNo, object), ...this.#maps.put(objectNo, state, copiedFor)]);
     } catch (error) {
       this.#failure ??= error;
       throw error;

@@ -118,7 +118,7 @@ describe('pools', () => {
     expect(await pool.namespaces('volumes')).toEqual(['tenant']);
     expect(await pool.list('volumes', 'tenant')).toEqual(['disk']);
     expect((await (await pool.open(at('disk', 'tenant'))).info()).size).toBe(4096);
-    await expect(pool.removeNamespace('volumes', 'tenant')).rejects.toMatchObject({ code: 'notEmpty' });
+    await expect(pool.removeNamespace('volumes', 'tenant')).rejects.toMatchObject({ code: 'busy' });
     await pool.remove(at('disk', 'tenant'));
     await pool.removeNamespace('volumes', 'tenant');
     expect(await pool.list('volumes', '')).toEqual(['disk']);
