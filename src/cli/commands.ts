@@ -87,6 +87,56 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/resize.ts'),
   },
   {
+    names: ['rename', 'mv'],
+    summary: 'Rename image within pool.',
+    load: () => import('./commands/rename.ts'),
+  },
+  {
+    names: ['clone'],
+    summary: 'Clone a snapshot into a CoW child image.',
+    load: () => import('./commands/clone.ts'),
+  },
+  {
+    names: ['children'],
+    summary: 'Display children of an image or its snapshot.',
+    load: () => import('./commands/children.ts'),
+  },
+  {
+    names: ['flatten'],
+    summary: 'Fill clone with parent data (make it independent).',
+    load: () => import('./commands/flatten.ts'),
+  },
+  {
+    names: ['du', 'disk-usage'],
+    summary: 'Show disk usage stats for pool, image or snapshot.',
+    load: () => import('./commands/disk-usage.ts'),
+  },
+  {
+    names: ['status'],
+    summary: 'Show the status of this image.',
+    load: () => import('./commands/status.ts'),
+  },
+  {
+    names: ['image-meta list', 'image-meta ls'],
+    summary: 'Image metadata list keys with values.',
+    load: () => import('./commands/image-meta-list.ts'),
+  },
+  {
+    names: ['image-meta get'],
+    summary: 'Image metadata get the value associated with the key.',
+    load: () => import('./commands/image-meta-get.ts'),
+  },
+  {
+    names: ['image-meta set'],
+    summary: 'Image metadata set key with value.',
+    load: () => import('./commands/image-meta-set.ts'),
+  },
+  {
+    names: ['image-meta rm', 'image-meta remove'],
+    summary: 'Image metadata remove the key and value associated.',
+    load: () => import('./commands/image-meta-remove.ts'),
+  },
+  {
     names: ['snap create', 'snap add'],
     summary: 'Create a snapshot.',
     load: () => import('./commands/snap-create.ts'),
@@ -122,6 +172,71 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/snap-unprotect.ts'),
   },
   {
+    names: ['snap rename'],
+    summary: 'Rename a snapshot.',
+    load: () => import('./commands/snap-rename.ts'),
+  },
+  {
+    names: ['snap limit set'],
+    summary: 'Limit the number of snapshots.',
+    load: () => import('./commands/snap-limit-set.ts'),
+  },
+  {
+    names: ['snap limit clear'],
+    summary: 'Remove snapshot limit.',
+    load: () => import('./commands/snap-limit-clear.ts'),
+  },
+  {
+    names: ['object-map check'],
+    summary: 'Verify the object map is correct.',
+    load: () => import('./commands/object-map-check.ts'),
+  },
+  {
+    names: ['object-map rebuild'],
+    summary: 'Rebuild an invalid object map.',
+    load: () => import('./commands/object-map-rebuild.ts'),
+  },
+  {
+    names: ['trash mv', 'trash move'],
+    summary: 'Move an image to the trash.',
+    load: () => import('./commands/trash-move.ts'),
+  },
+  {
+    names: ['trash ls', 'trash list'],
+    summary: 'List trash images.',
+    load: () => import('./commands/trash-list.ts'),
+  },
+  {
+    names: ['trash restore'],
+    summary: 'Restore an image from trash.',
+    load: () => import('./commands/trash-restore.ts'),
+  },
+  {
+    names: ['trash rm', 'trash remove'],
+    summary: 'Remove an image from trash.',
+    load: () => import('./commands/trash-remove.ts'),
+  },
+  {
+    names: ['trash purge'],
+    summary: 'Remove all expired images from trash.',
+    load: () => import('./commands/trash-purge.ts'),
+  },
+  {
+    names: ['namespace create'],
+    summary: 'Create an RBD image namespace.',
+    load: () => import('./commands/namespace-create.ts'),
+  },
+  {
+    names: ['namespace ls', 'namespace list'],
+    summary: 'List RBD image namespaces.',
+    load: () => import('./commands/namespace-list.ts'),
+  },
+  {
+    names: ['namespace rm', 'namespace remove'],
+    summary: 'Remove an RBD image namespace.',
+    load: () => import('./commands/namespace-remove.ts'),
+  },
+  {
     names: ['pool create'],
     summary: 'Create a pool (local pools only).',
     load: () => import('./commands/pool-create.ts'),
@@ -135,6 +250,11 @@ export const commands: readonly CommandEntry[] = [
     names: ['pool rm', 'pool remove'],
     summary: 'Delete a pool (local pools only).',
     load: () => import('./commands/pool-remove.ts'),
+  },
+  {
+    names: ['repo verify'],
+    summary: 'Prove that points can be restored.',
+    load: () => import('./commands/repo-verify.ts'),
   },
   {
     names: ['repo init'],
@@ -165,6 +285,26 @@ export const commands: readonly CommandEntry[] = [
     names: ['repo repair'],
     summary: 'Finish or remove what was interrupted, make catalogs anew.',
     load: () => import('./commands/repo-repair.ts'),
+  },
+  {
+    names: ['repo forget'],
+    summary: 'Remove points by name.',
+    load: () => import('./commands/repo-forget.ts'),
+  },
+  {
+    names: ['repo prune'],
+    summary: 'Remove points by age and number.',
+    load: () => import('./commands/repo-prune.ts'),
+  },
+  {
+    names: ['repo flatten'],
+    summary: 'Make a full of a point.',
+    load: () => import('./commands/repo-flatten.ts'),
+  },
+  {
+    names: ['repo copy'],
+    summary: 'Copy points to another repository.',
+    load: () => import('./commands/repo-copy.ts'),
   },
   {
     names: ['repo unlock'],
@@ -200,7 +340,7 @@ export const commands: readonly CommandEntry[] = [
 
 /** The command that the first words name, and how many words that takes; null if there is none. */
 export function commandOf(words: readonly string[]): { entry: CommandEntry; words: number } | null {
-  for (const count of [2, 1]) {
+  for (const count of [3, 2, 1]) {
     const name = words.slice(0, count).join(' ');
     const entry = words.length < count ? undefined : commands.find((one) => one.names.includes(name));
     if (entry !== undefined) return { entry, words: count };

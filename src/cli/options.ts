@@ -16,7 +16,16 @@ export interface OptionSpec {
   deprecated?: string;
 }
 
-export type OptionGroup = 'Backup' | 'Names' | 'Diff' | 'Stream' | 'New image' | 'Target' | 'Output' | 'Cluster';
+export type OptionGroup =
+  | 'Backup'
+  | 'Verify'
+  | 'Names'
+  | 'Diff'
+  | 'Stream'
+  | 'New image'
+  | 'Target'
+  | 'Output'
+  | 'Cluster';
 
 const table = {
   pool: { alias: ['p'], value: 'POOL', group: 'Names', describe: 'pool' },
@@ -24,6 +33,7 @@ const table = {
   image: { value: 'IMAGE', group: 'Names', describe: 'image; a whole spec will do' },
   snap: { value: 'SNAP', group: 'Names', describe: 'snapshot' },
   'image-id': { value: 'ID', group: 'Names', describe: 'id of the image, in place of its name' },
+  'dest-snap': { value: 'SNAP', group: 'Names', describe: 'new name of the snapshot' },
   'snap-id': {
     value: 'ID',
     group: 'Names',
@@ -60,8 +70,31 @@ const table = {
   pre: { value: 'COMMAND', group: 'Backup', describe: 'run before the snapshot is made' },
   post: { value: 'COMMAND', group: 'Backup', describe: 'run when the snapshot is made, or could not be' },
   wait: { value: 'SECONDS', group: 'Backup', describe: 'wait for another writer of the image [0]' },
+  'keep-last': { value: 'N', group: 'Keep', describe: 'the newest points' },
+  'keep-hourly': { value: 'N', group: 'Keep', describe: 'one of each of the newest hours' },
+  'keep-daily': { value: 'N', group: 'Keep', describe: 'one of each of the newest days' },
+  'keep-weekly': { value: 'N', group: 'Keep', describe: 'one of each of the newest weeks' },
+  'keep-monthly': { value: 'N', group: 'Keep', describe: 'one of each of the newest months' },
+  'keep-yearly': { value: 'N', group: 'Keep', describe: 'one of each of the newest years' },
+  'keep-within': {
+    value: 'AGE',
+    group: 'Keep',
+    describe: 'all that are not older, as 30d (s m h d w y)',
+    expects: 'a number and a unit, as 12h, 30d or 2w',
+  },
+  'keep-tag': { value: 'TAG', many: true, group: 'Keep', describe: 'all with this tag' },
+  like: { value: 'REPOSITORY', group: 'Backup', describe: 'with the same key: points are copied as they are' },
   'storage-class': { value: 'CLASS', group: 'Stream', describe: 'of segments in S3, as STANDARD_IA' },
   sse: { value: 'AES256|aws:kms[:KEY]', group: 'Stream', describe: 'encryption by the S3 server' },
+
+  level: { value: 'audit|scrub|source|rehearse', group: 'Verify', describe: 'how far the proof goes [audit]' },
+  percent: {
+    value: 'N',
+    group: 'Verify',
+    describe: 'share of the frames to scrub [100]',
+    expects: 'more than 0, at most 100',
+  },
+  command: { value: 'COMMAND', group: 'Verify', describe: 'what looks at the restored file' },
 
   rollback: { group: 'Target', describe: 'HEAD differs from the base: put it back first' },
   force: { group: 'Target', describe: 'apply as rbd does, without comparing HEAD with the base' },
@@ -69,6 +102,19 @@ const table = {
   'skip-existing': { group: 'Target', describe: 'end snapshot exists: nothing to do, status 0' },
   'dry-run': { group: 'Target', describe: 'read and check everything, write nothing' },
   'in-place': { group: 'Target', describe: 'the target is there: overwrite what differs in it' },
+  'expires-at': {
+    value: 'TIME',
+    group: 'Target',
+    describe: 'protected until then: 7 days, 2030-12-24 [now]',
+    expects: 'a time, as now, tomorrow, 7 days or 2030-12-24',
+  },
+  'expired-before': {
+    value: 'TIME',
+    group: 'Target',
+    describe: 'what expires before that time [now]',
+    expects: 'a time, as now, 7 days or 2030-12-24',
+  },
+  limit: { value: 'N', group: 'Target', describe: 'how many there may be', expects: 'a whole number' },
   'allow-shrink': { group: 'Target', describe: 'permit a smaller size' },
 
   size: {
@@ -105,6 +151,7 @@ const table = {
   'stripe-unit': { value: 'SIZE', group: 'New image', describe: 'stripe unit' },
   'stripe-count': { value: 'N', group: 'New image', describe: 'stripe count' },
   'data-pool': { value: 'POOL', group: 'New image', describe: 'pool for the data objects' },
+  'rbd-default-clone-format': { value: '1|2|auto', group: 'New image', describe: '1: of protected snapshots, 2: of any' },
   'mirror-image-mode': { value: 'journal|snapshot', group: 'New image', describe: '', hidden: true },
   'journal-splay-width': { value: 'N', group: 'New image', describe: '', hidden: true, expects: 'a whole number' },
   'journal-object-size': {
@@ -120,6 +167,9 @@ const table = {
   'ignore-quiesce-error': { group: 'Target', describe: '', hidden: true },
 
   images: { group: 'Output', describe: 'a line for each image, not for each point' },
+  descendants: { group: 'Output', describe: 'clones of clones as well' },
+  exact: { group: 'Output', describe: 'to the byte, not by objects: slower' },
+  'merge-snapshots': { group: 'Output', describe: 'one line for an image and its snapshots' },
   long: { alias: ['l'], group: 'Output', describe: 'sizes, snapshots, parents' },
   all: { alias: ['a'], group: 'Output', describe: 'snapshots of every kind, not only the user’s' },
   format: { value: 'plain|json|xml', group: 'Output', describe: 'how to print [plain]' },

@@ -20,9 +20,14 @@ export const smallFileBytes = 1 << 20;
 
 /**
  * Makes a repository in the store, which must be empty or at least hold none: else `exists`. Another one that does the
- * same at the same time is noticed, also where the store does not enforce conditions.
+ * same at the same time is noticed, also where the store does not enforce conditions. With the `digestKey` of another
+ * repository, points of the two can be copied as they are.
  */
-export async function initRepository(store: Store, nowMs: number): Promise<Repository> {
+export async function initRepository(
+  store: Store,
+  nowMs: number,
+  digestKey: Uint8Array = randomBytes(32),
+): Promise<Repository> {
   const refuse = (): RbdeltaError =>
     new RbdeltaError('exists', `there is a repository in ${store.nameOf('')} already`, {
       hint: 'use it as it is, or choose another place',
@@ -33,7 +38,7 @@ export async function initRepository(store: Store, nowMs: number): Promise<Repos
     format: 1 as const,
     id,
     created: new Date(nowMs).toISOString(),
-    digestKey: randomBytes(32).toString('hex'),
+    digestKey: Buffer.from(digestKey).toString('hex'),
   };
   try {
     await store.put(fileName, encodeRepositoryFile(file), { create: true });

@@ -82,7 +82,8 @@ const dayMs = 86_400_000;
 const mondayOf = (time: Date): string =>
   new Date(time.getTime() - ((time.getUTCDay() + 6) % 7) * dayMs).toISOString().slice(0, 10);
 
-function checkPolicy(policy: Policy): void {
+/** Fails with `usage` if it has no rule. */
+export function checkPolicy(policy: Policy): void {
   const counts = [policy.last, policy.hourly, policy.daily, policy.weekly, policy.monthly, policy.yearly];
   const keepsSome = counts.some((count) => (count ?? 0) > 0) || policy.withinMs !== undefined || policy.tags?.length;
   if (keepsSome) return;

@@ -3,13 +3,14 @@
 import { initRepository } from '../../repo/repository.ts';
 import type { Command } from '../command.ts';
 import { object, toJson } from '../print.ts';
-import { repositoryFrom, withStore } from '../repository.ts';
+import { repositoryFrom, withRepository, withStore } from '../repository.ts';
 
 export const command: Command = {
   positionals: ['<repository>'],
-  options: ['json'],
+  options: ['like', 'json'],
   examples: [
     ['repo init /backups', 'in a directory, which is made if it is not there'],
+    ['repo init --like /backups s3://bucket/prod', 'to copy points of /backups to'],
     ['repo init s3://bucket/prod', 'in a bucket that exists, below a prefix'],
   ],
   notes:
@@ -18,7 +19,9 @@ export const command: Command = {
   async run(call) {
     const where = repositoryFrom(call);
     await withStore(call, where, { create: true }, async (store) => {
-      const { id } = await initRepository(store, Date.now());
+      const like = call.args.text('like');
+      const key = like === null ? undefined : await withRepository(call, like, async ({ digestKey }) => digestKey);
+      const { id } = await initRepository(store, Date.now(), key);
       if (call.args.has('json')) await call.stdout.write(toJson(object(['repository', where], ['id', id]), false));
     });
   },
