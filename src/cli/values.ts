@@ -19,6 +19,12 @@ export const countFrom = (text: string): number | null => {
 
 export const wholeNumberFrom = (text: string): number | null => (/^\d{1,15}$/u.test(text) ? Number(text) : null);
 
+/** More than 0, at most 100; a fraction will do. */
+export const percentFrom = (text: string): number | null => {
+  const percent = /^\d{1,3}(?:\.\d+)?$/u.test(text) ? Number(text) : 0;
+  return percent > 0 && percent <= 100 ? percent : null;
+};
+
 export const rateFrom = (text: string): number | null => sizeFrom(text) || null;
 
 /** Seconds (a fraction will do) as milliseconds. */
@@ -45,6 +51,19 @@ export const journalObjectSizeFrom = (text: string): number | null => {
   const order = size === null || size === 0 ? 0 : Math.round(Math.log2(size));
   return order >= 12 && order <= 26 ? size : null;
 };
+
+const unitMs: Record<string, number> = { second: 1e3, sec: 1e3, minute: 6e4, min: 6e4, hour: 36e5, day: 864e5, week: 6048e5 };
+
+/** A time, in ms since the epoch: `now`, `tomorrow`, `7 days`, `2026-12-24`, `2026-12-24 18:00`; local where no zone is said. */
+export function timeFrom(text: string, nowMs: number = Date.now()): number | null {
+  if (text === 'now') return nowMs;
+  if (text === 'tomorrow') return nowMs + 864e5;
+  const relative = /^\+?(\d{1,6})\s*([a-z]+?)s?$/u.exec(text);
+  const unit = unitMs[relative?.[2] ?? ''];
+  if (relative !== null && unit !== undefined) return nowMs + Number(relative[1]) * unit;
+  const parsed = Date.parse(/^\d{4}-\d{2}-\d{2}$/u.test(text) ? `${text}T00:00` : text);
+  return Number.isNaN(parsed) ? null : parsed;
+}
 
 export const oneOf =
   <T extends string>(...allowed: readonly T[]) =>

@@ -90,5 +90,12 @@ export function frameFailure(error: unknown, chain: Chain, point: number, frame:
     before === undefined
       ? 'no point of this chain can do without it; rbdelta repo list shows whether there is one of another chain'
       : `the point ${before.id} and older ones do without it`;
-  return new RbdeltaError(error.code, `${error.message}; ${where}`, { hint, cause: error });
+  const failure = new RbdeltaError(error.code, `${error.message}; ${where}`, { hint, cause: error });
+  damagedPoints.set(failure, chain.points[point]!.id);
+  return failure;
 }
+
+const damagedPoints = new WeakMap<object, string>();
+
+/** The point whose frame a failure of a restore is about; null for any other failure. */
+export const damagedPointOf = (error: RbdeltaError): string | null => damagedPoints.get(error) ?? null;

@@ -253,7 +253,10 @@ const resultOf = (
 ): Omit<Restored, 'compared'> => ({
   size: chain.size,
   points: chain.points.length,
-  ...{ frames, fetchedBytes, writtenBytes, zeroedBytes },
+  frames,
+  fetchedBytes,
+  writtenBytes,
+  zeroedBytes,
   seconds: (performance.now() - begun) / 1000,
 });
 
