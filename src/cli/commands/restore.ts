@@ -1,5 +1,6 @@
 // rbdelta restore: a point of a repository becomes an image, a file or a stream of bytes.
 
+import { counted } from '../../bytes/text.ts';
 import { openFileImage } from '../../image/file.ts';
 import type { Image } from '../../image/port.ts';
 import {
@@ -151,8 +152,8 @@ async function showPlan(call: Call, chain: Chain, target: Target): Promise<void>
   const lines = [
     `${textOf(chain.image)} at ${chain.points.at(-1)?.id}: ${bytesText(plan.size)}, a chain of ${chain.points.length}`,
     ...(plan.compared === null ? [] : [`${plan.compared.blocks} blocks of 64 KiB differ from it`]),
-    `to fetch: ${bytesText(plan.fetchBytes)} in ${plan.frames} frames; to write: ${bytesText(plan.dataBytes)}`,
-    ...used.map(({ id, frames, bytes }) => `  ${id}: ${bytesText(bytes)} in ${frames} frames`),
+    `to fetch: ${bytesText(plan.fetchBytes)} in ${counted(plan.frames, 'frame')}; to write: ${bytesText(plan.dataBytes)}`,
+    ...used.map(({ id, frames, bytes }) => `  ${id}: ${bytesText(bytes)} in ${counted(frames, 'frame')}`),
   ];
   await call.stdout.write(`${lines.join('\n')}\n`);
 }
