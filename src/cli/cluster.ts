@@ -6,7 +6,7 @@ import { unlessAborted } from '../bytes/errno.ts';
 import { RbdeltaError } from '../error.ts';
 import type { CephOptions } from '../image/ceph/index.ts';
 import type { LocalPool } from '../image/local/index.ts';
-import type { Cluster, Image, WritableImage } from '../image/port.ts';
+import type { Cluster, ClusterImage, Image } from '../image/port.ts';
 import type { ImageSpec } from '../image/spec.ts';
 import { type Args, readArgs, usage } from './args.ts';
 import type { Call } from './command.ts';
@@ -120,7 +120,7 @@ export const withImage = <T>(
 export const withWritableImage = <T>(
   call: Call,
   named: NamedImage,
-  use: (image: WritableImage, spec: ImageSpec, cluster: Cluster) => Promise<T>,
+  use: (image: ClusterImage, spec: ImageSpec, cluster: Cluster) => Promise<T>,
 ): Promise<T> =>
   withCluster(call, async (cluster, pool) => {
     const spec = inPool(named, pool);

@@ -149,6 +149,22 @@ export function poolFrom(args: Args, positionals: Positionals): { pool: string |
   return { pool: match[1] ?? null, namespace: match[2] ?? args.text('namespace') ?? '' };
 }
 
+/** `pool/namespace` or the options; the pool may be left out, the namespace not. Fails with `invalid` (22). */
+export function namespaceFrom(args: Args, positionals: Positionals): { pool: string | null; namespace: string } {
+  const named = poolFrom(args, positionals);
+  if (named.namespace === '') throw invalid('namespace name was not specified');
+  return named;
+}
+
+/** An image in the trash: `[pool/[namespace/]]id` or `--image-id`. Fails with `invalid` (22) as rbd does. */
+export function trashedFrom(args: Args, positionals: Positionals): NamedImage {
+  const text = args.text('image-id') ?? positionals.take();
+  if (text === null || text === '') throw invalid('image id was not specified');
+  const said = readSpec(text);
+  const [pool, namespace] = [said.pool ?? args.text('pool'), said.namespace ?? args.text('namespace') ?? ''];
+  return { pool, namespace, image: '', snap: null, id: said.image };
+}
+
 /** The one pool that is named; for `pool create`. Fails with `invalid` (22). */
 export function poolNameFrom(args: Args, positionals: Positionals): string {
   const pool = args.text('pool') ?? positionals.take();

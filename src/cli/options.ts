@@ -151,7 +151,11 @@ const table = {
   'stripe-unit': { value: 'SIZE', group: 'New image', describe: 'stripe unit' },
   'stripe-count': { value: 'N', group: 'New image', describe: 'stripe count' },
   'data-pool': { value: 'POOL', group: 'New image', describe: 'pool for the data objects' },
-  'rbd-default-clone-format': { value: '1|2|auto', group: 'New image', describe: '1: of protected snapshots, 2: of any' },
+  'rbd-default-clone-format': {
+    value: '1|2|auto',
+    group: 'New image',
+    describe: '1: of protected snapshots, 2: of any',
+  },
   'mirror-image-mode': { value: 'journal|snapshot', group: 'New image', describe: '', hidden: true },
   'journal-splay-width': { value: 'N', group: 'New image', describe: '', hidden: true, expects: 'a whole number' },
   'journal-object-size': {

@@ -77,7 +77,7 @@ async function dispatch(
       throw usage(`unknown command '${named.join(' ')}'`, 'rbdelta help lists the commands');
     }
     const { overview } = await import('./help.ts');
-    await around.stdout.write(await overview(around.columns(), words[0]));
+    await around.stdout.write(await overview(around.columns(), words.join(' ') || undefined));
     return words.length > 0 && !asksHelp ? exitStatus.usage : 0;
   }
   const { command } = await found.entry.load();
@@ -107,9 +107,9 @@ async function dispatch(
   return status ?? 0;
 }
 
-/** The first word of several commands, as `snap`. */
+/** The first words of several commands, as `snap`. */
 const isGroup = (words: readonly string[]): boolean =>
-  words.length === 1 && commands.some(({ names }) => names[0]?.startsWith(`${words[0]} `));
+  words.length > 0 && commands.some(({ names }) => names[0]?.startsWith(`${words.join(' ')} `));
 
 /** Of a command that prints its result as json or not at all, `--format json` is `--json`. */
 function acceptFormat(args: Args, { options }: Command): void {

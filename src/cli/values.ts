@@ -52,7 +52,15 @@ export const journalObjectSizeFrom = (text: string): number | null => {
   return order >= 12 && order <= 26 ? size : null;
 };
 
-const unitMs: Record<string, number> = { second: 1e3, sec: 1e3, minute: 6e4, min: 6e4, hour: 36e5, day: 864e5, week: 6048e5 };
+const unitMs: Record<string, number> = {
+  second: 1e3,
+  sec: 1e3,
+  minute: 6e4,
+  min: 6e4,
+  hour: 36e5,
+  day: 864e5,
+  week: 6048e5,
+};
 
 /** A time, in ms since the epoch: `now`, `tomorrow`, `7 days`, `2026-12-24`, `2026-12-24 18:00`; local where no zone is said. */
 export function timeFrom(text: string, nowMs: number = Date.now()): number | null {

@@ -82,9 +82,18 @@ export interface Image {
   read(offset: number, into: Uint8Array): Promise<void>;
   /** Who holds the image, as `rbd lock ls` knows it; null for nobody. Absent: it cannot be locked (a file). */
   lock?(): Promise<'exclusive' | 'shared' | null>;
+  /** Who has the image open, as `rbd status` knows it. Absent: nobody can tell (a file). */
+  watchers?(): Promise<Watcher[]>;
   /** The parent, opened at the snapshot that this version was cloned from; null without one. The caller closes it. */
   parent(): Promise<Image | null>;
   close(): Promise<void>;
+}
+
+/** A client that has an image open. */
+export interface Watcher {
+  address: string;
+  client: number;
+  cookie: number;
 }
 
 /** The head of an image, opened to write. */
@@ -114,6 +123,13 @@ export interface ClusterImage extends WritableImage {
   limitSnapshots(most: number | null): Promise<void>;
   /** Copies what shows through from the parent and leaves it; `invalid` without a parent. */
   flatten(onProgress?: Progress): Promise<void>;
+  /**
+   * How many objects the map of the head (null) or of a snapshot is wrong about; it is flagged invalid when there are
+   * any. `invalid` without the feature.
+   */
+  checkObjectMap(snap: string | null, onProgress?: Progress): Promise<number>;
+  /** Makes the map anew from the objects, and trusts it again. */
+  rebuildObjectMap(snap: string | null, onProgress?: Progress): Promise<void>;
 }
 
 /** Steps done of steps in all. */

@@ -68,7 +68,7 @@ function infoTree(info: ImageInfo): Tree {
             ['image', parent.image],
             ['id', parent.imageId],
             ['snapshot', parent.snap],
-            ['trash', false],
+            ['trash', parent.inTrash ?? false],
             ['overlap', parent.overlap],
           ),
     ),
@@ -98,7 +98,10 @@ function infoText(info: ImageInfo, shown: (name: string) => string): string {
   if (info.accessedMs !== null) lines.push(`access_timestamp: ${timeText(info.accessedMs)}`);
   if (info.modifiedMs !== null) lines.push(`modify_timestamp: ${timeText(info.modifiedMs)}`);
   if (snapshot !== null) lines.push(`protected: ${snapshot.protection === 'protected' ? 'True' : 'False'}`);
-  if (parent !== null) lines.push(`parent: ${shown(formatSpec(parent))}`, `overlap: ${bytesText(parent.overlap)}`);
+  if (parent !== null) {
+    const trash = parent.inTrash === true ? ` (trash ${parent.imageId})` : '';
+    lines.push(`parent: ${shown(formatSpec(parent))}${trash}`, `overlap: ${bytesText(parent.overlap)}`);
+  }
   if (isStriped(info)) lines.push(`stripe unit: ${bytesText(info.stripeUnit)}`, `stripe count: ${info.stripeCount}`);
   return `rbd image '${shown(info.name)}':\n${lines.map((line) => `\t${line}\n`).join('')}`;
 }

@@ -4,7 +4,7 @@ import { printable } from '../../bytes/text.ts';
 import type { Extent } from '../../diff/extent.ts';
 import { RbdeltaError } from '../../error.ts';
 import { objectMapName } from '../../format/rbd-header.ts';
-import type { Image, ImageInfo, Snapshot } from '../port.ts';
+import type { Image, ImageInfo, Snapshot, Watcher } from '../port.ts';
 import type { ImageSpec } from '../spec.ts';
 import { Completions } from './completions.ts';
 import { type Connection, cName, type IoContext } from './connection.ts';
@@ -16,6 +16,9 @@ import { readObject } from './objects.ts';
 
 /** Maps up to this size (16 TiB of 4 MiB objects) come in one round trip. */
 const mapGuessBytes = 1 << 20;
+
+/** rbd_image_watcher_t */
+const watcherInfo = { bytes: 24, client: 8, cookie: 16 } as const;
 
 /** An opened handle, and what it is a handle of. */
 export interface Opened {
@@ -107,6 +110,30 @@ export class CephImage implements Image {
     if (errnoName(result) !== 'ERANGE') check(result, () => `list the locks of ${label}`);
     if (Number(clients[0]) === 0) return null;
     return exclusive[0] === 0 ? 'shared' : 'exclusive';
+  }
+
+  async watchers(): Promise<Watcher[]> {
+    const { pointer, label } = this.opened;
+    for (let room = 16; ; ) {
+      const entries = Buffer.alloc(room * watcherInfo.bytes);
+      const count: [number | bigint] = [room];
+      const result = await this.use(() => this.native.callAsync('rbd_watchers_list', pointer, entries, count));
+      if (errnoName(result) === 'ERANGE') {
+        room = Number(count[0]) + 4;
+        continue;
+      }
+      check(result, () => `list the watchers of ${label}`);
+      const found = Array.from({ length: Number(count[0]) }, (_, i): Watcher => {
+        const at = i * watcherInfo.bytes;
+        return {
+          address: this.native.stringAt(entries.readBigUInt64LE(at)).toString(),
+          client: Number(entries.readBigInt64LE(at + watcherInfo.client)),
+          cookie: Number(entries.readBigUInt64LE(at + watcherInfo.cookie)),
+        };
+      });
+      this.native.call('rbd_watchers_list_cleanup', entries, found.length);
+      return found;
+    }
   }
 
   async parent(): Promise<Image | null> {

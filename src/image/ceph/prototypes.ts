@@ -72,6 +72,10 @@ export const prototypes = {
     rbd_lock_get_owners_cleanup: 'void rbd_lock_get_owners_cleanup(void *owners, size_t count)',
     rbd_list_lockers:
       'int64_t rbd_list_lockers(void *image, _Out_ int *exclusive, void *tag, _Inout_ size_t *tagLength, void *clients, _Inout_ size_t *clientsLength, void *cookies, _Inout_ size_t *cookiesLength, void *addresses, _Inout_ size_t *addressesLength)',
+    rbd_snap_set: 'int rbd_snap_set(void *image, const void *name)',
+    rbd_rebuild_object_map: 'int rbd_rebuild_object_map(void *image, RbdProgress *progress, void *arg)',
+    rbd_watchers_list: 'int rbd_watchers_list(void *image, void *watchers, _Inout_ size_t *count)',
+    rbd_watchers_list_cleanup: 'void rbd_watchers_list_cleanup(void *watchers, size_t count)',
     rbd_list2: 'int rbd_list2(void *io, void *images, _Inout_ size_t *count)',
     rbd_image_spec_list_cleanup: 'void rbd_image_spec_list_cleanup(void *images, size_t count)',
     rbd_image_options_create: 'void rbd_image_options_create(_Out_ void **options)',

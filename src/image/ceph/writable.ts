@@ -94,6 +94,28 @@ export class CephWritableImage extends CephImage implements ClusterImage {
     await this.#change(`flatten ${this.opened.label}`, 'rbd_flatten_with_progress', report, null);
   }
 
+  /** librbd's own check is not in its C interface. */
+  async checkObjectMap(snap: string | null): Promise<number> {
+    const { label } = this.opened;
+    throw new RbdeltaError('unsupported', `the object map of ${label} is checked by rbd only`, {
+      hint: `rbd object-map check ${label}${snap === null ? '' : `@${printable(snap)}`}`,
+    });
+  }
+
+  async rebuildObjectMap(snap: string | null, onProgress?: Progress): Promise<void> {
+    const report = throttled(onProgress ?? (() => undefined));
+    const version = (name: string | null) =>
+      this.#run('rbd_snap_set', [name === null ? null : cName(name, 'snapshot')]);
+    const { label } = this.opened;
+    // the handle turns to the snapshot for as long as this takes
+    if (snap !== null && (await version(snap)) < 0) throw noSnapshot(snap, label, (await this.info()).snapshots);
+    try {
+      await this.#change(`rebuild the object map of ${label}`, 'rbd_rebuild_object_map', report, null);
+    } finally {
+      if (snap !== null) await version(null);
+    }
+  }
+
   /** A change of the image as a whole: a blocking call of librbd that takes the handle first. */
   async #change(doing: string, name: FunctionName, ...args: unknown[]): Promise<void> {
     const result = await this.#run(name, args);

@@ -9,7 +9,7 @@ import type { Image, ImageInfo } from '../port.ts';
 import type { ImageSpec } from '../spec.ts';
 import { imageDirectory, ObjectFiles } from './files.ts';
 import { findImage, findSnapshot, headSize, imageById, type ImageRef, imageInfo, loadHeader } from './header.ts';
-import { isLocked } from './lock.ts';
+import { isLocked, watchersOf } from './lock.ts';
 import { mapKey, readMap } from './object-maps.ts';
 import { imageExtents, ObjectTable, objectBytesBefore, objectsOf, piecesOf } from './objects.ts';
 import { type ParentLink, ParentView } from './parent.ts';
@@ -112,6 +112,7 @@ export function readingPart(opened: OpenImage): Omit<Image, 'close'> {
       );
     },
     lock: async () => (isLocked(store, image) ? 'exclusive' : null),
+    watchers: async () => watchersOf(store, image),
     async parent() {
       const { parent } = info();
       return parent && openParent(store, { ...parent, pool: poolIdOf(store, parent.pool) });

@@ -3,6 +3,7 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { printable } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
+import type { Watcher } from '../port.ts';
 import type { Store } from './store.ts';
 
 interface Holder {
@@ -55,6 +56,13 @@ export function lockImage(store: Store, image: { dataPoolId: number; prefix: str
 export function isLocked(store: Store, image: { dataPoolId: number; prefix: string }): boolean {
   const holder = parse(store.cluster.get(lockKey(image.dataPoolId, image.prefix)));
   return holder !== null && isAlive(holder);
+}
+
+/** The process that has the image open to write: who reads leaves no trace. */
+export function watchersOf(store: Store, image: { dataPoolId: number; prefix: string }): Watcher[] {
+  const holder = parse(store.cluster.get(lockKey(image.dataPoolId, image.prefix)));
+  if (holder === null || !isAlive(holder)) return [];
+  return [{ address: 'local', client: holder.pid, cookie: holder.session }];
 }
 
 /** Whether an image with this prefix is there: in whatever pool and namespace its header is. */

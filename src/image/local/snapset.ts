@@ -42,6 +42,17 @@ export function versionAt(object: DataObject, snap: number | null): { file: stri
   return null;
 }
 
+/** The first of the versions (null: the head) that share the content with this one; undefined: there is no object. */
+export function firstOfVersion(
+  object: DataObject,
+  snap: number | null,
+  snaps: readonly number[],
+): number | null | undefined {
+  if (versionAt(object, snap) === null) return undefined;
+  if (snap === null || snap > object.seq) return snaps.find((id) => id > object.seq) ?? null;
+  return object.clones.find((clone) => clone.id >= snap)?.snaps[0];
+}
+
 /** Whether the head's file may be written in place: no snapshot and no clone needs what is in it. */
 export const isHeadOwn = (object: DataObject, context: SnapContext): boolean =>
   object.head !== null && !snapsSince(object, context) && object.clones.every((clone) => clone.file !== object.head);

@@ -10,6 +10,7 @@ import { leaveParent } from './clones.ts';
 import { findImage, findSnapshot, headerKey, imageById, type ImageRef, loadHeader } from './header.ts';
 import { checkRange, closeParts, openParts, readingPart } from './image.ts';
 import { lockImage } from './lock.ts';
+import { checkObjectMap, rebuildObjectMap } from './map-check.ts';
 import { checkObjectCount } from './object-maps.ts';
 import { objectsOf } from './objects.ts';
 import { inParallel } from './parallel.ts';
@@ -161,6 +162,19 @@ function writable(writing: Writing, release: () => void): ClusterImage {
         }),
       );
     },
+    checkObjectMap: async (snap, onProgress) => {
+      let wrong = 0;
+      await alone(async () => {
+        wrong = checkObjectMap(writing, snap);
+        onProgress?.(1, 1);
+      });
+      return wrong;
+    },
+    rebuildObjectMap: (snap, onProgress) =>
+      alone(async () => {
+        rebuildObjectMap(writing, snap);
+        onProgress?.(1, 1);
+      }),
     close() {
       closing ??= gate.alone('image', async () => {
         closed = true;
