@@ -1,4 +1,4 @@
-// Bounded concurrency with results in order: the one helper for it.
+// Bounded concurrency with results in order.
 
 /**
  * Runs `fn` over the items, at most `limit` at a time, and yields the results in the order of the items, each as soon as

@@ -3,16 +3,10 @@
 import { printable } from '../bytes/text.ts';
 import { ObjectFold } from '../diff/fold.ts';
 import { geometryOf, objectCount } from '../diff/striping.ts';
+import { feature, flag } from '../format/rbd-features.ts';
 import type { Image, ImageInfo, Snapshot } from '../image/port.ts';
 import { loadMap, objectsIn, type Version, versionOf } from './load-map.ts';
 import { wasRolledBack } from './rolled-back.ts';
-
-/** Feature bits of formats/rbd-header. */
-const objectMapFeature = 0x8;
-const fastDiffFeature = 0x10;
-/** Flags of a version: its map, or what its map says about changes, is not right. */
-const mapInvalid = 1;
-const fastDiffInvalid = 2;
 
 /**
  * `maps`: here is what they tell. `distrusted`: why not, in half a sentence; null where nobody would expect any maps.
@@ -74,14 +68,14 @@ const distrusted = (reason: string | null): Distrusted => ({ outcome: 'distruste
 const flagged = (info: ImageInfo, from: Snapshot | null, versions: Version[]): Distrusted | null => {
   // what does not live in objects (a file) has no maps, and needs none
   if (info.objectPrefix === '') return distrusted(null);
-  if ((info.features & objectMapFeature) === 0) return distrusted(`${printable(info.name)} has no object map`);
-  if (from !== null && (info.features & fastDiffFeature) === 0) {
+  if ((info.features & feature.objectMap) === 0) return distrusted(`${printable(info.name)} has no object map`);
+  if (from !== null && (info.features & feature.fastDiff) === 0) {
     return distrusted(`${printable(info.name)} does not have the feature fast-diff`);
   }
-  const wrong = from === null ? mapInvalid : mapInvalid | fastDiffInvalid;
+  const wrong = from === null ? flag.objectMapInvalid : flag.objectMapInvalid | flag.fastDiffInvalid;
   const bad = versions.find(({ flags }) => (flags & wrong) !== 0);
   if (bad === undefined) return null;
-  const what = (bad.flags & mapInvalid) !== 0 ? 'object map' : 'fast-diff';
+  const what = (bad.flags & flag.objectMapInvalid) !== 0 ? 'object map' : 'fast-diff';
   return distrusted(`the ${what} of ${bad.name} is flagged invalid`);
 };
 

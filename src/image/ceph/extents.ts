@@ -1,6 +1,6 @@
 // Collects the extents that librbd reports, three numbers each, without an object for every one.
 
-export class ExtentList {
+export class ReportedExtents {
   #numbers = new Float64Array(3 * 256);
   #count = 0;
 

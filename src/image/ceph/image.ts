@@ -9,7 +9,7 @@ import type { ImageSpec } from '../spec.ts';
 import { Completions } from './completions.ts';
 import { type Connection, cName, type IoContext } from './connection.ts';
 import { check, errnoName } from './errno.ts';
-import { ExtentList } from './extents.ts';
+import { ReportedExtents } from './extents.ts';
 import { type Location, locate, locateById, readInfo } from './header.ts';
 import type { FunctionName, Pointer } from './native.ts';
 import { readObject } from './objects.ts';
@@ -63,7 +63,7 @@ export class CephImage implements Image {
   ): Promise<void> {
     if (range.length === 0) return;
     const { connection, pointer, label } = this.opened;
-    const found = new ExtentList();
+    const found = new ReportedExtents();
     const result = await this.use(() =>
       connection.native.callAsync(
         'rbd_diff_iterate2',
