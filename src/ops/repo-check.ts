@@ -7,7 +7,7 @@ import { type ImageName, imageFolder, imageOfFolders, textOf } from '../repo/key
 import { describeLock } from '../repo/lock.ts';
 import type { Repository } from '../repo/repository.ts';
 import type { StoredObject } from '../store/port.ts';
-import { type Examined, examineImage } from './repo-examine.ts';
+import { type Examined, examineImage, remedyFor } from './repo-examine.ts';
 
 export interface CheckFinding {
   /** `problem`: a point cannot be restored. `note`: all else. */
@@ -144,14 +144,15 @@ export function findingsOf(repository: Repository, found: Examined): CheckFindin
   };
   const repair = 'rbdelta repo repair puts it right';
   const isBusy = found.locks.some(({ isDead }) => !isDead);
-  for (const { id, damage, lacks } of found.points) {
+  for (const point of found.points) {
+    const { id, damage, lacks } = point;
     if (damage !== null) {
-      add('damaged', id, `the point ${id} of ${name} is damaged: ${damage}`, `rbdelta repo forget REPO ${name}@${id}`);
+      add('damaged', id, `the point ${id} of ${name} is damaged: ${damage}`, remedyFor(found, point));
     } else if (lacks !== null) {
       add('affected', id, `the point ${id} of ${name} cannot be restored: it builds on ${lacks}`);
     }
   }
-  if (found.catalogDiffers !== null && !isBusy)
+  if (found.catalogDiffers !== null && !isBusy && !found.points.some(({ isGone }) => isGone))
     add('catalog', null, `the catalog of ${name} is outdated: ${found.catalogDiffers}`, repair);
   for (const { key, error } of found.damagedProofs)
     add(

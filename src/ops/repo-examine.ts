@@ -8,7 +8,7 @@ import { type Manifest, manifestName } from '../format/manifest.ts';
 import { type CatalogEntry, decodeCatalog, type Intent, limits } from '../format/repository.ts';
 import { catalogKey, entryOf, isOfContent, readManifest } from '../repo/catalog.ts';
 import { readIntent } from '../repo/intent.ts';
-import { type ImageName, imageFolder, isPointId, pointFolder } from '../repo/keys.ts';
+import { type ImageName, imageFolder, isPointId, pointFolder, textOf } from '../repo/keys.ts';
 import { type FoundLock, listLocks } from '../repo/lock.ts';
 import type { Repository } from '../repo/repository.ts';
 import type { StoredObject } from '../store/port.ts';
@@ -22,6 +22,8 @@ export interface ExaminedPoint {
   lacks: string | null;
   /** null if it cannot be read. */
   manifest: Manifest | null;
+  /** Only the catalog still tells of it. */
+  isGone: boolean;
 }
 
 export interface Files {
@@ -100,7 +102,7 @@ export async function examineImage(
       if (!awaited.has(id)) unfinished.push(filesOf(folder, id, names, [...names.keys()]));
       continue;
     }
-    found.points.push({ id, manifest, lacks: null, damage: damage ?? missingFile(manifest, names) });
+    found.points.push({ id, manifest, isGone: false, lacks: null, damage: damage ?? missingFile(manifest, names) });
     if (manifest === null) {
       const entry = known.get(id);
       if (entry !== undefined) found.catalog.push(entry);
@@ -246,12 +248,19 @@ function settleLost(
     const entry = known.get(files.point);
     if (entry === undefined && !bases.has(files.point)) found.unfinished.push(files);
     else {
-      found.points.push({ id: files.point, damage: 'its manifest is missing', lacks: null, manifest: null });
+      found.points.push({
+        id: files.point,
+        damage: 'its manifest is missing',
+        lacks: null,
+        manifest: null,
+        isGone: false,
+      });
       if (entry !== undefined) found.catalog.push(entry);
     }
   }
   for (const { id } of known.values()) {
-    if (!folders.has(id)) found.points.push({ id, damage: 'all its files are missing', lacks: null, manifest: null });
+    if (!folders.has(id))
+      found.points.push({ id, damage: 'all its files are missing', lacks: null, manifest: null, isGone: true });
   }
   found.points.sort((a, b) => (a.id < b.id ? -1 : 1));
 }
@@ -301,4 +310,17 @@ function difference(
   wrong.push(...byId.keys());
   if (wrong.length === 0) return null;
   return `it is not what the manifests tell, of ${counted(wrong.length, 'point')}: ${wrong.slice(0, 3).join(', ')}`;
+}
+
+/** What can be done about a damaged point: those that build on it go with it. */
+export function remedyFor(
+  { image, points }: Pick<Examined, 'image' | 'points'>,
+  { id, isGone }: ExaminedPoint,
+): string {
+  if (isGone) return 'rbdelta repo repair takes it out of the catalog';
+  const name = textOf(image);
+  const above = points.filter(({ lacks }) => lacks === id);
+  const names = [id, ...above.slice(0, 4).map((point) => point.id)].map((one) => `${name}@${one}`);
+  const more = above.length > 4 ? `, and so on: ${counted(above.length, 'point')} that build on it` : '';
+  return `rbdelta repo forget REPO ${names.join(' ')}${more}`;
 }

@@ -13,7 +13,7 @@ import type { Repository } from '../repo/repository.ts';
 import type { Leftover } from '../store/port.ts';
 import { settleBackup } from './backup-recovery.ts';
 import { examineTwice, listFiles } from './repo-check.ts';
-import { type Examined, examineImage } from './repo-examine.ts';
+import { type Examined, examineImage, remedyFor } from './repo-examine.ts';
 
 export interface RepairOptions {
   name?: string | null;
@@ -80,7 +80,8 @@ async function repairImage(repository: Repository, image: ImageName, options: Re
     try {
       // What was found before the lock may be another writer's work of that moment.
       const locks = planned.filter(({ text }) => text.startsWith(lockStep));
-      const steps = stepsFor(repository, await examineLocked(repository, image), options);
+      const found = await examineLocked(repository, image);
+      const steps = stepsFor(repository, found, options);
       for (const step of steps) {
         signal?.throwIfAborted();
         await lock.assertHeld();
@@ -96,7 +97,7 @@ async function repairImage(repository: Repository, image: ImageName, options: Re
         ...repairs([...locks, ...steps, ...more]),
         ...temporary,
         ...waiting(after, options),
-        ...lostPoints(after),
+        ...lostPoints(found),
       ];
     } finally {
       await lock.release();
@@ -185,13 +186,14 @@ function waiting({ image, intents }: Examined, { force = false }: RepairOptions)
   });
 }
 
-function lostPoints({ image, points }: Examined): Repair[] {
+function lostPoints(found: Examined): Repair[] {
+  const { image, points } = found;
   const name = printable(textOf(image));
-  return points.flatMap(({ id, damage, lacks }): Repair[] => {
+  return points.flatMap((point): Repair[] => {
+    const { id, damage, lacks, isGone } = point;
     if (damage === null && lacks === null) return [];
-    const why = damage ?? `it builds on ${lacks}`;
-    const text = `the point ${id} of ${name} cannot be restored: ${why}`;
-    return [{ image, state: 'lost', text, hint: damage === null ? null : `rbdelta repo forget REPO ${name}@${id}` }];
+    const text = `the point ${id} of ${name} cannot be restored: ${damage ?? `it builds on ${lacks}`}`;
+    return [{ image, state: 'lost', text, hint: damage === null || isGone ? null : remedyFor(found, point) }];
   });
 }
 
