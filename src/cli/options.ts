@@ -18,6 +18,7 @@ export interface OptionSpec {
 
 export type OptionGroup =
   | 'Backup'
+  | 'Keep'
   | 'Verify'
   | 'Names'
   | 'Diff'
