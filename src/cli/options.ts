@@ -19,6 +19,7 @@ export interface OptionSpec {
 export type OptionGroup =
   | 'Backup'
   | 'Keep'
+  | 'Keep'
   | 'Verify'
   | 'Names'
   | 'Diff'
