@@ -19,7 +19,6 @@ export interface OptionSpec {
 export type OptionGroup =
   | 'Backup'
   | 'Keep'
-  | 'Keep'
   | 'Verify'
   | 'Names'
   | 'Diff'

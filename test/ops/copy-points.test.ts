@@ -58,8 +58,11 @@ async function expectCopied(target: Repository, ids: readonly string[]): Promise
   expect(await idsIn(target)).toEqual(ids);
   for (const id of ids) {
     const { content, fingerprint, proven } = await stateOf(target, image, id);
-    expect(content.equals(states.get(id)!), id).toBe(true);
-    expect(proven, id).toBe(fingerprint);
+    expect({ id, isEqual: content.equals(states.get(id)!), proven }).toEqual({
+      id,
+      isEqual: true,
+      proven: fingerprint,
+    });
   }
 }
 
