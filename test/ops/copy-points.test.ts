@@ -21,7 +21,11 @@ const states = new Map<string, Buffer>();
 
 const changed = async (use: (head: WritableImage) => Promise<void>): Promise<void> => {
   const head = await world.cluster.openToWrite(specOf('vm'));
-  await use(head).finally(() => head.close());
+  try {
+    await use(head);
+  } finally {
+    await head.close();
+  }
   const { point } = await world.backup('vm');
   states.set(point, await world.content('vm'));
 };

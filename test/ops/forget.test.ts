@@ -27,7 +27,11 @@ const world = async (size: number): Promise<Made> => {
   await made.cluster.create(specOf('vm'), { size, order: 17 });
   const head = async (use: (image: WritableImage) => Promise<void>): Promise<void> => {
     const image = await made.cluster.openToWrite(specOf('vm'));
-    await use(image).finally(() => image.close());
+    try {
+      await use(image);
+    } finally {
+      await image.close();
+    }
   };
   return {
     ...made,
