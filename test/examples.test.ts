@@ -56,3 +56,20 @@ test('examples/library.mjs lists what changed, and writes it as a stream', async
   expect((await succeed(process.execPath, args)).toString()).toMatch(/^data 196608~4096$/m);
   expect((await rbdeltaOk(['inspect', '--json', dir('library.diff')])).toString()).toContain('"tuesday"');
 });
+
+test('examples/nightly.sh and examples/restore.sh: a night, another night, and three ways back', async () => {
+  const repository = dir('repository');
+  const env = { RBDELTA: `${process.execPath} ${rbdeltaProgram}`, RBDELTA_DIR: dir('here') };
+  await rbdeltaOk(['repo', 'init', repository]);
+  const night = (): Promise<Buffer> => succeed('bash', ['examples/nightly.sh', repository, 'volumes/vm-*'], { env });
+  expect((await night()).toString()).toBe('');
+  await writeFile(dir('more.raw'), noise(9, 100_000));
+  const diff = ['examples/blocks-that-differ.mjs', dir('after.raw'), dir('more.raw'), 'tuesday', 'wednesday'];
+  const stdin = await succeed(process.execPath, diff);
+  await here('snap', 'rollback', '--no-progress', 'volumes/vm-1@tuesday');
+  await rbdeltaOk(['--cluster-dir', dir('here'), 'import-diff', '--no-progress', '-', 'volumes/vm-1'], { stdin });
+  expect((await night()).toString()).toBe('');
+  await succeed('bash', ['examples/restore.sh', repository, 'volumes/vm-1', dir('restored')], { env });
+  const restored = await readFile(dir('restored/by-hand.raw'));
+  expect(restored.equals(await bytesOf('here', 'volumes/vm-1@wednesday'))).toBe(true);
+});
