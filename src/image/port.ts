@@ -71,12 +71,14 @@ export interface Image {
    * Exact extents, in bytes, that differ between the snapshot `fromSnap` (a name; null is the beginning of time, where
    * a parent's data counts as well) and this version, inside `range`. Costs time for every object of `range`: ask only
    * about objects that may have changed. `emit` is called in rising order and must not throw; `exists` false means
-   * that the extent reads as zeros (of a clone: as zeros or as the parent). Calls may overlap.
+   * that the extent reads as zeros (of a clone: as zeros or as the parent). Calls may overlap. With `ownOnly`, what a
+   * parent has never counts.
    */
   changedExtents(
     fromSnap: string | null,
     range: Extent,
     emit: (offset: number, length: number, exists: boolean) => void,
+    ownOnly?: boolean,
   ): Promise<void>;
   /** Fills `into` from `offset`; the whole of it lies inside the image. Many may be under way at once. */
   read(offset: number, into: Uint8Array): Promise<void>;

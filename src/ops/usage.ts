@@ -2,8 +2,8 @@
 
 import type { Extent } from '../diff/extent.ts';
 import { extentsOf, objectsOf } from '../diff/runs.ts';
+import { objectOf } from '../diff/striping.ts';
 import type { Image } from '../image/port.ts';
-import { changedExtents } from './diff-extents.ts';
 import { planDiff, type PlanOptions } from './diff-plan.ts';
 
 export interface Usage {
@@ -24,8 +24,21 @@ export async function usageOf(image: Image, options: PlanOptions & { exact?: boo
       usedBytes: dataBytes(extentsOf(plan.geometry, plan.objects.changed(first, end), plan.range)),
     };
   }
-  let usedBytes = 0;
-  for await (const { length, kind } of changedExtents(image, plan)) if (kind === 'data') usedBytes += length;
+  const found = new Set<number>();
+  let exactBytes = 0;
+  const { fromSnap } = options;
+  const add = (offset: number, length: number, exists: boolean): void => {
+    if (!exists) return;
+    exactBytes += length;
+    for (let at = offset; at < offset + length; ) {
+      const part = objectOf(plan.geometry, at);
+      found.add(part.objectNo);
+      at += part.length;
+    }
+  };
+  if (plan.range.length > 0) await image.changedExtents(fromSnap, plan.range, add, true);
+  const runs = [...found].sort((a, b) => a - b).map((first) => ({ first, end: first + 1, kind: 'data' as const }));
+  const usedBytes = exact ? exactBytes : dataBytes(extentsOf(plan.geometry, runs, plan.range));
   return { provisionedBytes, usedBytes };
 }
 

@@ -45,7 +45,7 @@ test('trash', async () => {
   await ok(['trash', 'mv', '--expires-at', '7 days', 'volumes/b']);
   expect(await ok('ls volumes')).toBe('');
   const lines = (await ok('trash ls volumes')).trim().split('\n');
-  expect(lines.map((line) => line.split(' ')[1]).sort()).toEqual(['a', 'b']);
+  expect(lines.map((line) => line.split(' ')[1] ?? '').toSorted()).toEqual(['a', 'b']);
   const idOf = (name: string) => lines.find((line) => line.endsWith(` ${name}`))?.split(' ')[0] ?? '';
   const long = await ok('trash ls --long volumes');
   expect(long).toMatch(/^ID {12}NAME {2}SOURCE {2}DELETED_AT {16}STATUS {36}PARENT$/mu);

@@ -60,6 +60,7 @@ export class CephImage implements Image {
     fromSnap: string | null,
     range: Extent,
     emit: (offset: number, length: number, exists: boolean) => void,
+    ownOnly = false,
   ): Promise<void> {
     if (range.length === 0) return;
     const { connection, pointer, label } = this.opened;
@@ -71,7 +72,7 @@ export class CephImage implements Image {
         fromSnap === null ? null : cName(fromSnap, 'snapshot'),
         range.offset,
         range.length,
-        1, // with the data of a parent
+        ownOnly ? 0 : 1, // with the data of a parent
         0, // exact, not whole objects
         found.add,
         null,

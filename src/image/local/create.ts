@@ -84,7 +84,14 @@ export function cloneImage(store: Store, parent: ImageSpec, child: ImageSpec, op
       hint: '--rbd-default-clone-format 2',
     });
   }
-  const created = { order: header.order, ...rest, features, size: snap.size };
+  const { order, stripeUnit, stripeCount } = header;
+  const created = { order, stripeUnit, stripeCount, ...rest, features, size: snap.size };
+  if (2 ** created.order % created.stripeUnit !== 0) {
+    refuse(
+      `the stripe unit ${created.stripeUnit} of ${label} does not divide the object size`,
+      'leave --object-size out',
+    );
+  }
   addImage(store, child, created, (image, made) => {
     // what was looked at may have changed since
     const now = loadHeader(store, from).snapshots.find(({ id }) => id === snap.id);

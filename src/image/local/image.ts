@@ -90,7 +90,7 @@ export function readingPart(opened: OpenImage): Omit<Image, 'close'> {
     kind: 'local',
     info: async () => info(),
     objectMap: async (id) => readMap(store, mapKey(image, id)),
-    async changedExtents(fromSnap, range, emit) {
+    async changedExtents(fromSnap, range, emit, ownOnly = false) {
       const header = loadHeader(store, image);
       const from = fromSnap === null ? 0 : findSnapshot(header, image, fromSnap).id;
       const now = imageInfo(store, image, header, snapId);
@@ -100,7 +100,7 @@ export function readingPart(opened: OpenImage): Omit<Image, 'close'> {
       }
       const end = Math.min(range.offset + range.length, now.size);
       const clipped = { offset: range.offset, length: end - range.offset };
-      if (clipped.length > 0) await changedInRange(opened, geometryOf(now), from, clipped, emit);
+      if (clipped.length > 0) await changedInRange(opened, geometryOf(now), from, clipped, emit, ownOnly);
     },
     async read(offset, into) {
       checkRange(opened, offset, into.length);
@@ -159,6 +159,7 @@ async function changedInRange(
   from: number,
   range: Extent,
   emit: (offset: number, length: number, exists: boolean) => void,
+  ownOnly: boolean,
 ): Promise<void> {
   const { objects, files, snapId, parent } = opened;
   const link = parent?.link() ?? null;
@@ -168,7 +169,7 @@ async function changedInRange(
   );
   let found: Found[] = [];
   let period = -1;
-  const show = link !== null && from === 0 && range.offset < overlap;
+  const show = link !== null && !ownOnly && from === 0 && range.offset < overlap;
   if (show)
     found = await shownBy(opened, geometry, link, { ...range, length: Math.min(range.length, overlap - range.offset) });
   for (let start = 0; start < changed.length; start += sizesAtOnce) {
