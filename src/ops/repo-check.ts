@@ -22,8 +22,7 @@ export interface CheckFinding {
     | 'intent'
     | 'lock'
     | 'temporary'
-    | 'foreign'
-    | 'creation';
+    | 'foreign';
   /** null: of no image. */
   image: ImageName | null;
   /** null: of no point. */
@@ -36,7 +35,7 @@ export interface CheckReport {
   images: { image: ImageName; points: number; restorable: number }[];
   /** Problems come first. */
   findings: CheckFinding[];
-  /** Whether the store keeps two writers from making one object; null if that could not be tried. */
+  /** Whether the store keeps two writers from making one object, which nothing here needs; null if that could not be tried. */
   enforcesCreate: boolean | null;
 }
 
@@ -80,10 +79,6 @@ export async function checkRepository(repository: Repository, options: CheckOpti
     if (error instanceof RbdeltaError) return null;
     throw error;
   });
-  if (report.enforcesCreate === false) {
-    const text = 'the store does not keep two writers from making one object; locks here do not need it';
-    report.findings.push({ state: 'note', kind: 'creation', image: null, point: null, text, hint: null });
-  }
   return report;
 }
 

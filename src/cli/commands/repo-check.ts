@@ -4,7 +4,7 @@ import { counted } from '../../bytes/text.ts';
 import { exitStatus } from '../../error.ts';
 import { type CheckFinding, type CheckReport, checkRepository } from '../../ops/repo-check.ts';
 import { textOf } from '../../repo/keys.ts';
-import type { Call, Command } from '../command.ts';
+import type { Command } from '../command.ts';
 import { list, object, optional, toJson } from '../print.ts';
 import { repositoryFrom, storeOptions, withRepository } from '../repository.ts';
 
@@ -31,7 +31,7 @@ export const command: Command = {
       }),
     );
     progress.clear();
-    await call.stdout.write(call.args.has('json') ? jsonOf(report, where) : textOfReport(call, report, where));
+    await call.stdout.write(call.args.has('json') ? jsonOf(report, where) : textOfReport(report, where));
     return report.findings.some(({ state }) => state === 'problem') ? exitStatus.corrupt : 0;
   },
 };
@@ -40,7 +40,7 @@ export const command: Command = {
 const hintOf = ({ hint }: { hint: string | null }, where: string): string | null =>
   hint?.replace(' REPO ', ` ${where} `) ?? null;
 
-function textOfReport(_: Call, { images, findings }: CheckReport, where: string): string {
+function textOfReport({ images, findings, enforcesCreate }: CheckReport, where: string): string {
   const lines = findings.map((finding) => {
     const hint = hintOf(finding, where);
     const mark = finding.state === 'problem' ? 'PROBLEM' : 'note   ';
@@ -51,6 +51,9 @@ function textOfReport(_: Call, { images, findings }: CheckReport, where: string)
   const what = `${counted(points, 'point')} of ${counted(images.length, 'image')}`;
   const verdict =
     points === restorable ? 'all can be restored' : `${restorable} can be restored, ${points - restorable} cannot`;
+  // For who wonders: the locks of a repository are made for such stores.
+  if (enforcesCreate === false)
+    lines.push('note     the store does not enforce conditional writes, which nothing here needs\n');
   return `${lines.join('')}${what}: ${verdict}\n`;
 }
 
