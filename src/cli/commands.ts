@@ -237,6 +237,16 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/namespace-remove.ts'),
   },
   {
+    names: ['objects'],
+    summary: 'List the RADOS objects of a pool.',
+    load: () => import('./commands/objects.ts'),
+  },
+  {
+    names: ['omap'],
+    summary: 'Show keys and values of a RADOS object, decoded and in hex.',
+    load: () => import('./commands/omap.ts'),
+  },
+  {
     names: ['pool create'],
     summary: 'Create a pool (local pools only).',
     load: () => import('./commands/pool-create.ts'),

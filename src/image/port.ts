@@ -176,6 +176,14 @@ export interface TrashedImage {
   protectedUntilMs: number;
 }
 
+/** A RADOS object, as `rados ls` and `rados stat` tell it. */
+export interface StoredObject {
+  namespace: string;
+  name: string;
+  /** Bytes of its data; 0 for one that has only keys and values. */
+  bytes: number;
+}
+
 /** Where images live. */
 export interface Cluster {
   readonly kind: 'ceph' | 'local';
@@ -214,5 +222,9 @@ export interface Cluster {
   /** `busy` while it has images. */
   removeNamespace(pool: string, namespace: string): Promise<void>;
   pools(): Promise<string[]>;
+  /** All RADOS objects of a pool, sorted by namespace and name. */
+  objects(pool: string): Promise<StoredObject[]>;
+  /** Keys and values of a RADOS object, sorted; empty for one that has none. */
+  omap(pool: string, namespace: string, object: string): Promise<Map<string, Buffer>>;
   close(): Promise<void>;
 }

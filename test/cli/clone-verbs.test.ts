@@ -150,3 +150,24 @@ test('du, object-map', async () => {
   await ok('object-map rebuild volumes/a');
   expect((await run('object-map check volumes/a')).stderr).toBe('');
 });
+
+test('objects, omap: what is inside', async () => {
+  const { ok, run } = await makeWorld();
+  await ok('create --size 4M volumes/a');
+  await ok('snap create volumes/a@s');
+  await ok('snap protect volumes/a@s');
+  await ok('clone volumes/a@s volumes/kid');
+  const objects = await ok('objects volumes');
+  expect(objects).toMatch(/^NAMESPACE {2}NAME +SIZE *\n/u);
+  const id = /rbd_header\.([0-9a-f]{12}) +0\n/u.exec(objects)?.[1] ?? '';
+  for (const name of ['rbd_directory', 'rbd_children', 'rbd_id.a', 'rbd_id.kid', `rbd_object_map.${id}`]) {
+    expect(objects).toContain(` ${name} `);
+  }
+  const directory = await ok('omap volumes rbd_directory');
+  expect(directory).toMatch(/^name_a: "[0-9a-f]{12}"\n {4}00000000 {2}0c 00 00 00 /mu);
+  const children = await ok('omap volumes rbd_children');
+  expect(children).toMatch(/^\{"pool":1,"imageId":"[0-9a-f]{12}","snapId":1\}: \["[0-9a-f]{12}"\]\n/u);
+  const parsed = JSON.parse(await ok(`omap volumes rbd_header.${id} --format json`)) as { key: string }[];
+  expect(parsed.map(({ key }) => key)).toContain('size');
+  expect((await run('omap volumes')).status).toBe(22);
+});

@@ -11,6 +11,7 @@ import type {
   CreateOptions,
   Image,
   Progress,
+  StoredObject,
   TrashedImage,
 } from '../port.ts';
 import { formatSpec, type ImageSpec } from '../spec.ts';
@@ -29,7 +30,9 @@ import { type Connection, cName } from './connection.ts';
 import { type CephFacts, readFacts } from './facts.ts';
 import { readInfo } from './header.ts';
 import { adopt, CephImage, find, noSnapshot, openHead, openPointer } from './image.ts';
+import { listObjects } from './inside.ts';
 import { createNamespace, listNamespaces, removeNamespace } from './namespaces.ts';
+import { readOmap } from './objects.ts';
 import { listTrash, moveToTrash, removeFromTrash, renameImage, restoreFromTrash } from './trash.ts';
 import { CephWritableImage, notPrimary } from './writable.ts';
 
@@ -170,6 +173,15 @@ export class CephCluster implements Cluster {
 
   async pools(): Promise<string[]> {
     return listPools(this.#connection);
+  }
+
+  objects(pool: string): Promise<StoredObject[]> {
+    return listObjects(this.#connection, pool);
+  }
+
+  async omap(pool: string, namespace: string, object: string): Promise<Map<string, Buffer>> {
+    const io = await this.#connection.io(pool, namespace);
+    return (await readOmap(this.#connection, io, object)) ?? new Map<string, Buffer>();
   }
 
   /** The pool of a spec that names none (`rbd_default_pool`). */

@@ -24,6 +24,10 @@ export const prototypes = {
     rados_ioctx_set_namespace: 'void rados_ioctx_set_namespace(void *io, const void *namespace)',
     rados_ioctx_get_id: 'int64_t rados_ioctx_get_id(void *io)',
     rados_stat: 'int rados_stat(void *io, const void *object, _Out_ uint64_t *size, _Out_ int64_t *mtime)',
+    rados_nobjects_list_open: 'int rados_nobjects_list_open(void *io, _Out_ void **list)',
+    rados_nobjects_list_next:
+      'int rados_nobjects_list_next(void *list, _Out_ void **name, _Out_ void **key, _Out_ void **namespace)',
+    rados_nobjects_list_close: 'void rados_nobjects_list_close(void *list)',
     rados_read: 'int rados_read(void *io, const void *object, void *buffer, size_t length, uint64_t offset)',
     rados_create_read_op: 'void *rados_create_read_op()',
     rados_release_read_op: 'void rados_release_read_op(void *op)',

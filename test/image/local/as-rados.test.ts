@@ -63,17 +63,24 @@ describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('beside a real Ceph', () => {
     const model = new Bytes(most);
     return history.flatMap((step) => (step.do === 'reopen' ? [] : (model.apply(step) ?? [])));
   });
-  const shapes = { plain: {}, striped: { stripeUnit: 4 * KiB, stripeCount: 2 } };
+  const shapes: Record<string, Shape> = {
+    plain: {},
+    striped: { stripeUnit: 4 * KiB, stripeCount: 2 },
+    clone: { cloned: true },
+    'striped clone': { stripeUnit: 4 * KiB, stripeCount: 2, cloned: true },
+  };
 
-  for (const [shape, options] of Object.entries(shapes)) {
+  for (const [shape, { cloned = false, ...options }] of Object.entries(shapes)) {
     for (const [index, history] of [fixed, ...anyHistories].entries()) {
       test(`an image (${shape}) has the same header, maps and clones after history ${index}`, async () => {
         expect.hasAssertions();
-        name = `rbdelta-local-${process.pid}-${shape}-${index}`;
+        name = `rbdelta-local-${process.pid}-${shape.replace(' ', '-')}-${index}`;
         at = { pool: realPool, namespace: '', image: name, snap: null };
-        await rbd('create', name, '--size', `${most}B`, '--object-size', `${objectBytes}B`, ...optionsOf(options));
-        try {
+        if (!cloned) {
+          await rbd('create', name, '--size', `${most}B`, '--object-size', `${objectBytes}B`, ...optionsOf(options));
           await pool.create(at, { size: most, order: 14, ...options });
+        } else await makeClone(options);
+        try {
           const image = await pool.openToWrite(at);
           for (const step of history) {
             if (step.do === 'reopen') continue;
@@ -94,9 +101,37 @@ describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('beside a real Ceph', () => {
         } finally {
           await rbd('snap', 'purge', name, '--no-progress');
           await rbd('rm', name, '--no-progress');
+          if (cloned) await removeParent();
         }
       });
     }
+  }
+
+  /** Of a parent with data in every other 24 KiB, none of it zero. */
+  async function makeClone(options: Shape): Promise<void> {
+    const parent = { ...at, image: `${name}-parent` };
+    const bytes = Buffer.alloc(most);
+    for (let from = 0; from < most; from += 48 * KiB) bytes.fill(7, from, Math.min(most, from + 24 * KiB));
+    await run('rbd', ['import', '--object-size', '16K', '--no-progress', '-', `${realPool}/${parent.image}`], bytes);
+    await rbd('snap', 'create', `${parent.image}@base`, '--no-progress');
+    await rbd('snap', 'protect', `${parent.image}@base`);
+    await rbd('clone', `${parent.image}@base`, `${realPool}/${name}`, ...optionsOf(options));
+    await pool.create(parent, { size: most, order: 14 });
+    const image = await pool.openToWrite(parent);
+    for (let from = 0; from < most; from += 48 * KiB) {
+      await image.write(from, bytes.subarray(from, Math.min(most, from + 24 * KiB)));
+    }
+    await image.createSnapshot('base');
+    await image.protectSnapshot('base');
+    await image.close();
+    await pool.clone({ ...parent, snap: 'base' }, at, options);
+  }
+
+  async function removeParent(): Promise<void> {
+    const parent = `${name}-parent`;
+    await rbd('snap', 'unprotect', `${parent}@base`);
+    await rbd('snap', 'purge', parent, '--no-progress');
+    await rbd('rm', parent, '--no-progress');
   }
 
   /** Every value that holds no id and no time, and the shape of those that do. */
@@ -107,15 +142,16 @@ describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('beside a real Ceph', () => {
     const local = await pool.omap(at.pool, '', headerObjectName(localImage.id));
     const plain = (omap: Map<string, Buffer>) =>
       [...omap]
-        .filter(([key]) => !/^snap|timestamp|object_prefix/.test(key))
+        .filter(([key]) => !/^snap|timestamp|object_prefix|parent/.test(key))
         .map(([key, value]) => [key, value.toString('hex')]);
     expect(plain(local)).toEqual(plain(real));
+    expect(decodeHeader(local).parent?.overlap).toEqual(decodeHeader(real).parent?.overlap);
     const timeless = (omap: Map<string, Buffer>) =>
       decodeHeader(omap).snapshots.map(({ id: _id, created: _created, ...rest }) => rest);
     expect(timeless(local)).toEqual(timeless(real));
     // an id of the real one is as long as the cluster has had clients
     const lengths = (omap: Map<string, Buffer>) =>
-      [...omap].filter(([key]) => key !== 'object_prefix').map(([, value]) => value.length);
+      [...omap].filter(([key]) => !['object_prefix', 'parent'].includes(key)).map(([, value]) => value.length);
     expect(lengths(local)).toEqual(lengths(real));
     expect(decodeHeader(local).objectPrefix.length - localImage.id.length).toBe(
       decodeHeader(real).objectPrefix.length - realId.length,
@@ -200,6 +236,12 @@ describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('beside a real Ceph', () => {
     return found?.bytes ?? null;
   }
 });
+
+interface Shape {
+  stripeUnit?: number;
+  stripeCount?: number;
+  cloned?: boolean;
+}
 
 const optionsOf = (options: { stripeUnit?: number; stripeCount?: number }): string[] =>
   options.stripeUnit === undefined
