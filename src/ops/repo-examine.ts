@@ -24,6 +24,8 @@ export interface ExaminedPoint {
   manifest: Manifest | null;
   /** Only the catalog still tells of it. */
   isGone: boolean;
+  /** Neither a manifest that can be read nor the catalog tells what it is: no command can name it. */
+  isUnknown: boolean;
 }
 
 export interface Files {
@@ -94,7 +96,7 @@ export async function examineImage(
     ...(await proofsOf(repository, image, id, names)),
   }));
   const unfinished: Files[] = [];
-  for await (const { id, names, manifest, damage, proofs, damagedProofs } of looked) {
+  for await (const { id, names, manifest, damage, isNewer, proofs, damagedProofs } of looked) {
     if (leaving.has(id)) continue;
     const folder = pointFolder(image, id);
     if (damagedProofs !== null) found.damagedProofs.push({ key: `${folder}proofs.json`, error: damagedProofs });
@@ -102,7 +104,9 @@ export async function examineImage(
       if (!awaited.has(id)) unfinished.push(filesOf(folder, id, names, [...names.keys()]));
       continue;
     }
-    found.points.push({ id, manifest, isGone: false, lacks: null, damage: damage ?? missingFile(manifest, names) });
+    const isUnknown = manifest === null && !isNewer && !known.has(id);
+    const whole = { damage: damage ?? missingFile(manifest, names), lacks: null };
+    found.points.push({ id, manifest, ...whole, isGone: false, isUnknown });
     if (manifest === null) {
       const entry = known.get(id);
       if (entry !== undefined) found.catalog.push(entry);
@@ -177,11 +181,13 @@ async function manifestOf(
   image: ImageName,
   id: string,
   names: ReadonlyMap<string, number>,
-): Promise<{ manifest: Manifest | null; damage: string | null }> {
-  if (!names.has(manifestName)) return { manifest: null, damage: null };
+): Promise<{ manifest: Manifest | null; damage: string | null; isNewer: boolean }> {
+  if (!names.has(manifestName)) return { manifest: null, damage: null, isNewer: false };
   const manifest = await contentOr(readManifest(repository, image, id));
-  if (manifest instanceof RbdeltaError) return { manifest: null, damage: manifest.message };
-  return { manifest, damage: manifest === null ? null : misplaced(repository, image, id, manifest) };
+  if (manifest instanceof RbdeltaError)
+    return { manifest: null, damage: manifest.message, isNewer: manifest.code === 'unsupported' };
+  const damage = manifest === null ? null : misplaced(repository, image, id, manifest);
+  return { manifest, damage, isNewer: false };
 }
 
 /** A manifest that says it is of another place. */
@@ -248,19 +254,22 @@ function settleLost(
     const entry = known.get(files.point);
     if (entry === undefined && !bases.has(files.point)) found.unfinished.push(files);
     else {
-      found.points.push({
-        id: files.point,
-        damage: 'its manifest is missing',
-        lacks: null,
-        manifest: null,
-        isGone: false,
-      });
+      const damage = 'its manifest is missing';
+      const isUnknown = entry === undefined;
+      found.points.push({ id: files.point, damage, lacks: null, manifest: null, isGone: false, isUnknown });
       if (entry !== undefined) found.catalog.push(entry);
     }
   }
   for (const { id } of known.values()) {
     if (!folders.has(id))
-      found.points.push({ id, damage: 'all its files are missing', lacks: null, manifest: null, isGone: true });
+      found.points.push({
+        id,
+        damage: 'all its files are missing',
+        lacks: null,
+        manifest: null,
+        isGone: true,
+        isUnknown: false,
+      });
   }
   found.points.sort((a, b) => (a.id < b.id ? -1 : 1));
 }

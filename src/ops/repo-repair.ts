@@ -17,7 +17,10 @@ import { type Examined, examineImage, remedyFor } from './repo-examine.ts';
 
 export interface RepairOptions {
   name?: string | null;
-  /** What an interrupted backup has left goes as well, so that the next one begins anew. */
+  /**
+   * What an interrupted backup has left goes as well, so that the next one begins anew; and what is left of a point that
+   * neither a manifest nor the catalog tells of.
+   */
   force?: boolean;
   /** Say what would be done, without a lock. */
   dryRun?: boolean;
@@ -153,9 +156,7 @@ function stepsFor(repository: Repository, found: Examined, { force = false }: Re
     add(`ended ${what}, ${intent.point}`, async () => {
       const manifest = await readManifest(repository, image, intent.point);
       if (manifest !== null) return settleBackup(repository, image, manifest, null);
-      const keys: string[] = [];
-      for await (const { key } of store.list(pointFolder(image, intent.point))) keys.push(key);
-      await store.remove(keys);
+      await removeFolder(repository, image, intent.point);
       return clearIntent(repository, image, 'backup');
     });
   }
@@ -164,6 +165,8 @@ function stepsFor(repository: Repository, found: Examined, { force = false }: Re
       `removed ${counted(keys.length, 'file')}, ${bytes} bytes, of ${point} of ${name}, which is no point`,
       remove(keys),
     );
+  for (const { id } of found.points.filter(({ isUnknown }) => isUnknown && force))
+    add(`removed what was left of the point ${id} of ${name}`, () => removeFolder(repository, image, id));
   for (const { point, keys } of found.unnamed)
     add(`removed ${counted(keys.length, 'file')} that the manifest of ${point} of ${name} does not name`, remove(keys));
   for (const { key } of found.damagedProofs) add(`removed ${store.nameOf(key)}, which cannot be read`, remove([key]));
@@ -173,6 +176,12 @@ function stepsFor(repository: Repository, found: Examined, { force = false }: Re
     );
   }
   return steps;
+}
+
+async function removeFolder({ store }: Repository, image: ImageName, point: string): Promise<void> {
+  const keys: string[] = [];
+  for await (const { key } of store.list(pointFolder(image, point))) keys.push(key);
+  await store.remove(keys);
 }
 
 /** A backup that was interrupted: the next one goes on with it, and has the image that this needs. */

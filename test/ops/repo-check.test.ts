@@ -4,6 +4,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile 
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { encodeLockFile } from '../../src/format/repository.ts';
+import { forget } from '../../src/ops/forget.ts';
 import { checkRepository } from '../../src/ops/repo-check.ts';
 import { type RepairOptions, repairRepository } from '../../src/ops/repo-repair.ts';
 import { unlock } from '../../src/ops/repo-unlock.ts';
@@ -108,6 +109,34 @@ describe('a point of a chain is damaged', () => {
     await repair();
     expect(await files()).toEqual([...before, 'rbd/vm/catalog.json'].sort());
     expect(await check()).toContain(`problem affected ${ids[2]}`);
+  });
+
+  test.each(damages)('%s: the remedy that is told of leaves a good repository', async (_, damage) => {
+    const { at, check, repair, repository } = await copy();
+    await damage(at, ids[1]);
+    const { findings } = await checkRepository(repository);
+    const told = findings[0]?.hint ?? '';
+    const named = ids.filter((id) => told.includes(`rbd/vm@${id}`));
+    if (named.length > 0) await forget(repository, vm, new Set(named), { version: '0.0.0', nowMs: Date.now });
+    await repair();
+    if (named.length === 0) await forget(repository, vm, new Set([ids[2]]), { version: '0.0.0', nowMs: Date.now });
+    expect(await check()).toEqual([]);
+    expect((await readPoints(repository, vm)).map(({ id }) => id)).toEqual([ids[0]]);
+  });
+
+  test.each(damages)('%s, and the catalog as well: force removes what nothing tells of', async (_, damage) => {
+    const { at, check, repair, repository } = await copy();
+    await damage(at, ids[1]);
+    await rm(at('rbd/vm/catalog.json'));
+    await repair({ force: true });
+    const { findings } = await checkRepository(repository);
+    expect(findings.map(({ kind }) => kind).sort()).toEqual(
+      findings.length === 1 ? ['affected'] : ['affected', 'damaged'],
+    );
+    const lost = findings.flatMap(({ point }) => (point === null ? [] : [point]));
+    await forget(repository, vm, new Set(lost), { version: '0.0.0', nowMs: Date.now });
+    expect(await check()).toEqual([]);
+    expect((await readPoints(repository, vm)).map(({ id }) => id)).toEqual([ids[0]]);
   });
 
   test('a point in the place of another', async () => {

@@ -13,7 +13,7 @@ export const command: Command = {
   options: ['dry-run', 'force', 'wait', 'json', ...storeOptions],
   describe: {
     'dry-run': 'say what would be done',
-    force: 'remove also what an interrupted backup has left, which the next one would go on with',
+    force: 'remove also what an interrupted backup has left, and points that nothing tells what they are',
   },
   examples: [
     ['repo repair --dry-run /backups', 'what there is to do'],
