@@ -11,7 +11,7 @@ import { frameFailure, framesOf } from './restore-plan.ts';
 import { Window } from './window.ts';
 
 /** Stored and decompressed frames in memory; one more may be on top. */
-const frameMemoryBytes = 96 << 20;
+const frameMemoryBytes = 64 << 20;
 const writesInFlight = 128;
 /** One call to make zeros covers this many bytes, which weigh as much as some writes. */
 const zeroBytes = 64 << 20;

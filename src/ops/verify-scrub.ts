@@ -2,13 +2,13 @@
 
 import { interruption } from '../bytes/errno.ts';
 import { mapOrdered } from '../bytes/ordered.ts';
-import type { Frame } from '../format/archive-index.ts';
+import { type Frame, limits } from '../format/archive-index.ts';
 import type { IndexReader } from '../repo/archive-reader.ts';
 import type { ChainPoint } from '../repo/chain.ts';
 import { type Damage, isDamage } from './verify-audit.ts';
 
 /** Frames under way at once: up to 8 MiB each. */
-const framesAtOnce = 10;
+const framesAtOnce = 8;
 /** More need not be told of one point. */
 const mostDamages = 20;
 
@@ -36,10 +36,14 @@ export async function scrubPoint(
   // Another archive stands there by now (a base was forgotten): from the beginning.
   scrub.done = options.from < scrub.total ? options.from : 0;
   const end = Math.min(scrub.total, scrub.done + Math.ceil((scrub.total * options.percent) / 100));
+  const spare: ArrayBuffer[] = [];
   const checked = mapOrdered(framesFrom(index, scrub.done, end), framesAtOnce, async (frame) => {
     if (options.signal?.aborted) throw interruption(options.signal);
-    const failure = await point.archive.readFrame(frame).then(
-      () => null,
+    const failure = await point.archive.readFrame(frame, spare.pop() ?? new ArrayBuffer(limits.frameRawBytes)).then(
+      ({ buffer }) => {
+        spare.push(buffer);
+        return null;
+      },
       (error: unknown) => {
         if (!isDamage(error)) throw error;
         return error.message;

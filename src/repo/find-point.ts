@@ -6,7 +6,7 @@ import { RbdeltaError } from '../error.ts';
 import { manifestName } from '../format/manifest.ts';
 import type { CatalogEntry } from '../format/repository.ts';
 import { images, type OnDamaged, readPoints } from './catalog.ts';
-import { type ImageName, pointFolder, textOf } from './keys.ts';
+import { rawFile, type ImageName, pointFolder, textOf } from './keys.ts';
 import { parsePointSpec, pointAt, type PointSpec, theImage } from './point-spec.ts';
 import type { Repository } from './repository.ts';
 
@@ -53,7 +53,8 @@ export function entryAt(points: readonly CatalogEntry[], when: string, image: Im
 export async function findImages(repository: Repository, name: string | null): Promise<ImageName[]> {
   const all = await listImages(repository);
   if (name === null) return all;
-  const parts = name.split('/');
+  const file = rawFile(name);
+  const parts = file === null ? name.split('/') : [file.pool, file.image];
   const image = parts.at(-1) ?? '';
   const [pool = null, namespace = ''] = parts.slice(0, -1);
   const found = all.filter(

@@ -1,6 +1,7 @@
 // Names of pools, images and points as keys of a store, and back. Spec: formats/repository/spec.md
 
 import { randomBytes } from 'node:crypto';
+import { resolve } from 'node:path';
 import { nameFromBytes, nameToBytes, printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 
@@ -59,9 +60,15 @@ export function imageOfFolders(poolPart: string, imagePart: string): ImageName {
 
 export const pointFolder = (image: ImageName, point: string): string => `${imageFolder(image)}${point}/`;
 
-/** As a person would write it. */
+/** As a person would write it. An image of a cluster has no `/` in its name: what begins with one is a raw file. */
 export const textOf = ({ pool, namespace, image }: ImageName): string =>
-  `${pool}/${namespace === '' ? '' : `${namespace}/`}${image}`;
+  pool === 'file' && image.startsWith('/')
+    ? `file:${image}`
+    : `${pool}/${namespace === '' ? '' : `${namespace}/`}${image}`;
+
+/** The name of a raw file, which `file:PATH` means; null for any other text. */
+export const rawFile = (text: string): ImageName | null =>
+  text.startsWith('file:') ? { pool: 'file', namespace: '', image: resolve(text.slice('file:'.length)) } : null;
 
 const pointForm = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z-[0-9a-f]{6}$/;
 

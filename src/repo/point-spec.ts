@@ -2,7 +2,7 @@
 
 import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
-import { type ImageName, isPointId, textOf } from './keys.ts';
+import { rawFile, type ImageName, isPointId, textOf } from './keys.ts';
 
 /** What a text says; `image` is null for a bare id. `pool` is null where the text leaves it out. */
 export interface PointSpec {
@@ -20,11 +20,14 @@ export interface FoundPoint {
 
 const form = /^(?:(?<pool>[^/@]+)\/)?(?:(?<namespace>[^/@]+)\/)?(?<image>[^/@]+)@(?<when>.+)$/su;
 
-const hint = 'write it as pool/image@latest, image@2026-11-20, image@3d, image@SNAPSHOT, or as the id of a point';
+const hint =
+  'write it as pool/image@latest, image@2026-11-20, image@3d, image@SNAPSHOT, file:PATH@latest, or as the id of a point';
 
 /** `usage` for what is no name of a point. */
 export function parsePointSpec(text: string): PointSpec {
   if (isPointId(text)) return { image: null, when: text };
+  const [, path, ofFile] = /^(file:.+)@([^@]+)$/su.exec(text) ?? [];
+  if (path !== undefined && ofFile !== undefined) return { image: rawFile(path), when: ofFile };
   const { pool, namespace, image, when } = form.exec(text)?.groups ?? {};
   if (image === undefined || when === undefined)
     throw new RbdeltaError('usage', `"${printable(text)}" does not name a point`, { hint });

@@ -88,6 +88,21 @@ test('raw bytes go to standard output, with no json among them', async () => {
   expect(contents[0]!.equals(bytes)).toBe(true);
 });
 
+test('a raw file is backed up, named by its path, and restored over itself', async () => {
+  const world = await makeWorld();
+  const { ok, path } = world;
+  const content = noise(3, 300_000);
+  await ok('repo init repo');
+  await writeFile(path('disk'), content);
+  await ok('backup file:disk repo');
+  await writeFile(path('disk'), noise(4, 500_000));
+  await ok('restore repo file:disk@latest file:disk --in-place');
+  expect(content.equals(await readFile(path('disk')))).toBe(true);
+  expect(await ok('repo verify --level source repo file:disk@latest')).toContain('source: ok');
+  await ok('restore repo file:disk@latest volumes/disk');
+  expect(content.equals(await contentOf(world, 'volumes/disk'))).toBe(true);
+});
+
 test('repo verify: good, then damaged', async () => {
   const world = await makeWorld();
   const { ok, run, path } = world;

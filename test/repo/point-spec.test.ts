@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { ImageName } from '../../src/repo/keys.ts';
+import { type ImageName, textOf } from '../../src/repo/keys.ts';
 import { durationMs, parsePointSpec, pointAt, theImage } from '../../src/repo/point-spec.ts';
 
 const id = '20261120T130501Z-3fa90c';
@@ -81,4 +81,11 @@ test.each([
   ['9999999d', null],
 ])('a duration: %s', (text, expected) => {
   expect(durationMs(text)).toBe(expected);
+});
+
+test('a raw file is named by its path, wherever that is meant from', () => {
+  const image = { pool: 'file', namespace: '', image: `${process.cwd()}/vm.raw` };
+  expect(parsePointSpec('file:vm.raw@3d')).toEqual({ image, when: '3d' });
+  expect(parsePointSpec(`${textOf(image)}@latest`)).toEqual({ image, when: 'latest' });
+  expect(() => parsePointSpec('file:vm.raw')).toThrow('does not name a point');
 });
