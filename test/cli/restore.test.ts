@@ -71,6 +71,7 @@ test('a dry run says what would be fetched, and writes nothing', async () => {
   const { contents, ids } = await makePoints(world);
   const text = await ok('restore --dry-run repo vm@latest backups/new');
   expect(text.split('\n')[0]).toBe(`volumes/vm at ${ids[1]}: 1 MiB, a chain of 2`);
+  expect(text).toContain('\nto a new backups/new\n');
   expect(text).toMatch(/^to fetch: .* in 1 frame; to write: .*$/m);
   expect(await ok('ls backups')).toBe('');
   const plan = JSON.parse(await ok(`restore --dry-run --in-place --json repo ${ids[0]} volumes/vm`));

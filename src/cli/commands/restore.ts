@@ -137,6 +137,7 @@ async function showPlan(call: Call, chain: Chain, target: Target): Promise<void>
     const tree = object(
       ['point', chain.points.at(-1)?.id ?? ''],
       ['image', textOf(chain.image)],
+      ['target', targetText(target)],
       ['size', plan.size],
       ['chain', chain.points.length],
       ['frames', plan.frames],
@@ -151,11 +152,19 @@ async function showPlan(call: Call, chain: Chain, target: Target): Promise<void>
   }
   const lines = [
     `${textOf(chain.image)} at ${chain.points.at(-1)?.id}: ${bytesText(plan.size)}, a chain of ${chain.points.length}`,
+    `${call.args.has('in-place') ? 'over' : 'to a new'} ${targetText(target)}`,
     ...(plan.compared === null ? [] : [`${plan.compared.blocks} blocks of 64 KiB differ from it`]),
     `to fetch: ${bytesText(plan.fetchBytes)} in ${counted(plan.frames, 'frame')}; to write: ${bytesText(plan.dataBytes)}`,
     ...used.map(({ id, frames, bytes }) => `  ${id}: ${bytesText(bytes)} in ${counted(frames, 'frame')}`),
   ];
   await call.stdout.write(`${lines.join('\n')}\n`);
+}
+
+function targetText(target: Target): string {
+  if ('stdout' in target) return 'stream';
+  if ('file' in target) return `file:${target.file}`;
+  const { pool, namespace, image } = target.named;
+  return [pool, namespace, image].filter((part) => part !== null && part !== '').join('/');
 }
 
 const resultTree = (chain: Chain, result: Restored): Tree =>
