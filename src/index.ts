@@ -48,3 +48,29 @@ export { type ExportOptions, exportImage, exportRaw, exportRawToFile } from './o
 export { type ImportOptions, type ImportedImage, importImage, importRaw } from './ops/import.ts';
 export { type InspectOptions, inspectStream, type StreamReport } from './ops/inspect.ts';
 export { doctor, type DoctorQuestion, type Finding } from './ops/doctor.ts';
+
+// Repositories: points of images, in a directory or on S3.
+export { type OpenStoreOptions, openStore } from './store/open.ts';
+export type { Store, StoredObject } from './store/port.ts';
+export { initRepository, openRepository, type Repository } from './repo/repository.ts';
+export { images, readPoints } from './repo/catalog.ts';
+export { type FoundPoint, findImages, findPoint } from './repo/find-point.ts';
+export { type Chain, loadChain } from './repo/chain.ts';
+export { chainDiff } from './repo/chain-diff.ts';
+export type { ImageName } from './repo/keys.ts';
+export type { Policy } from './repo/retention.ts';
+export { type BackupOptions, type BackupResult, backup, dryBackup } from './ops/backup.ts';
+export { type BackupSource, fileBackupSource, imageSource } from './ops/backup-source.ts';
+export {
+  type Restored,
+  type RestoreOptions,
+  restoreOverFile,
+  restoreOverImage,
+  restoreToFile,
+  restoreToImage,
+  restoreToSink,
+} from './ops/restore.ts';
+export { type ForgetOptions, type Forgotten, flatten, forget, planPrune, prune } from './ops/forget.ts';
+export { type CopyOptions, copyPoints } from './ops/copy-points.ts';
+export { type CheckReport, checkRepository } from './ops/repo-check.ts';
+export { Verifier, type VerifiedPoint, type VerifyOptions } from './ops/repo-verify.ts';
