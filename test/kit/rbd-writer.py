@@ -79,6 +79,8 @@ commands = {
     "discard": of_image(lambda i, offset, length: i.discard(offset, length)),
     "writeZeroes": of_image(lambda i, offset, length: i.write_zeroes(offset, length)),
     "resize": of_image(lambda i, size: i.resize(size)),
+    # As a hypervisor that gives the exclusive lock to nobody.
+    "lock": of_image(lambda i: i.lock_acquire(rbd.RBD_LOCK_MODE_EXCLUSIVE)),
     "flush": of_image(lambda i: i.flush()),
     "flatten": of_image(lambda i: i.flatten()),
     "read": of_image(lambda i, offset, length: base64.b64encode(i.read(offset, length)).decode()),

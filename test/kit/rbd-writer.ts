@@ -109,6 +109,11 @@ export class RbdWriter {
     return this.#do('setFeatures', image, { features: bits, enabled });
   }
 
+  /** Takes the exclusive lock, and gives it to nobody who asks, until `close`. */
+  lock(image: string): Promise<void> {
+    return this.#do('lock', image);
+  }
+
   flush(image: string): Promise<void> {
     return this.#do('flush', image);
   }
