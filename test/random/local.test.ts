@@ -93,6 +93,7 @@ describe('random histories on the local pool', () => {
       } finally {
         await image.close();
       }
+      expect(await pool.sweep(), 'files that nothing names').toEqual({ files: 0, bytes: 0 });
     },
     3_600_000,
   );

@@ -26,8 +26,6 @@ export const command: Command = {
   },
 };
 
-const userSnapshots = (info: ImageInfo): number =>
-  info.snapshots.filter((snapshot) => snapshot.namespace === 'user').length;
 const isStriped = (info: ImageInfo): boolean => (info.features & feature.striping) !== 0;
 
 function infoTree(info: ImageInfo): Tree {
@@ -49,7 +47,7 @@ function infoTree(info: ImageInfo): Tree {
     ['objects', objectCount(geometryOf(info))],
     ['order', info.order],
     ['object_size', 2 ** info.order],
-    ['snapshot_count', userSnapshots(info)],
+    ['snapshot_count', info.snapshots.length],
     optional('data_pool', info.dataPool),
     ['block_name_prefix', info.objectPrefix],
     ['format', info.format],
@@ -82,7 +80,7 @@ function infoText(info: ImageInfo, shown: (name: string) => string): string {
   const lines = [
     `size ${bytesText(info.size)} in ${objectCount(geometryOf(info))} objects`,
     `order ${info.order} (${bytesText(2 ** info.order)} objects)`,
-    `snapshot_count: ${userSnapshots(info)}`,
+    `snapshot_count: ${info.snapshots.length}`,
   ];
   if (info.format !== 1) lines.push(`id: ${info.id}`);
   if (info.dataPool !== null) lines.push(`data_pool: ${shown(info.dataPool)}`);

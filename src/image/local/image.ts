@@ -185,7 +185,7 @@ async function changedInRange(
         found = [];
         period = Math.floor(objectNo / geometry.stripeCount);
       }
-      const covered = objectBytesBefore(geometry, objectNo, overlap);
+      const covered = ownOnly ? 0 : objectBytesBefore(geometry, objectNo, overlap);
       const { data, zero } = changedBetween(object, from, snapId, sizes[i] ?? 0, covered);
       const first = objectBytesBefore(geometry, objectNo, range.offset);
       const end = objectBytesBefore(geometry, objectNo, range.offset + range.length);
