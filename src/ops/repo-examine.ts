@@ -10,9 +10,9 @@ import { catalogKey, entryOf, isOfContent, readManifest } from '../repo/catalog.
 import { readIntent } from '../repo/intent.ts';
 import { type ImageName, imageFolder, isPointId, pointFolder, textOf } from '../repo/keys.ts';
 import { type FoundLock, listLocks } from '../repo/lock.ts';
+import { proofTimes, readProofs } from '../repo/proofs.ts';
 import type { Repository } from '../repo/repository.ts';
 import type { StoredObject } from '../store/port.ts';
-import { proofTimes, readProofs } from './repo-show.ts';
 
 export interface ExaminedPoint {
   id: string;
@@ -208,7 +208,7 @@ async function proofsOf(
   if (!names.has('proofs.json')) return { proofs: null, damagedProofs: null };
   const proofs = await contentOr(readProofs(repository, image, id));
   if (proofs instanceof RbdeltaError) return { proofs: {}, damagedProofs: proofs };
-  return { proofs: proofs && proofTimes(proofs), damagedProofs: null };
+  return { proofs: proofs && proofTimes(proofs.proofs), damagedProofs: null };
 }
 
 /** A file that cannot be understood is a result, too; what fails on the way to it is not. */

@@ -2,11 +2,12 @@
 
 import { RbdeltaError } from '../error.ts';
 import type { Manifest } from '../format/manifest.ts';
-import { type CatalogEntry, decodeProofs, limits, type Proof } from '../format/repository.ts';
+import type { Proof } from '../format/repository.ts';
 import { readManifest } from '../repo/catalog.ts';
 import { loadChain } from '../repo/chain.ts';
 import { chainIds, type FoundPoint } from '../repo/find-point.ts';
-import { type ImageName, pointFolder, textOf } from '../repo/keys.ts';
+import { type ImageName, textOf } from '../repo/keys.ts';
+import { loadProofs } from '../repo/proofs.ts';
 import type { Repository } from '../repo/repository.ts';
 
 export interface ShownPoint {
@@ -26,7 +27,7 @@ export async function showPoint(
 ): Promise<ShownPoint> {
   const manifest = await readManifest(repository, image, entry.id);
   if (manifest === null) throw goneMeanwhile(image, entry.id);
-  const proofs = (await readProofs(repository, image, entry.id)) ?? [];
+  const { proofs } = await loadProofs(repository, image, entry.id);
   try {
     const chain = await loadChain(repository, image, entry.id, { expected: chainIds(points, entry.id) });
     await chain.close();
@@ -35,13 +36,6 @@ export async function showPoint(
     if (!(error instanceof RbdeltaError) || (error.code !== 'corrupt' && error.code !== 'notFound')) throw error;
     return { manifest, chain: [link(manifest)], broken: error, proofs };
   }
-}
-
-/** null where there are none. */
-export async function readProofs({ store }: Repository, image: ImageName, point: string): Promise<Proof[] | null> {
-  const key = `${pointFolder(image, point)}proofs.json`;
-  const bytes = await store.get(key, limits.proofsBytes);
-  return bytes === null ? null : decodeProofs(bytes, store.nameOf(key)).proofs;
 }
 
 export const goneMeanwhile = (image: ImageName, point: string): RbdeltaError =>
@@ -55,7 +49,3 @@ const link = (manifest: Manifest): ShownPoint['chain'][number] => ({
   dataBytes: manifest.stream.dataBytes,
   storedBytes: manifest.segments.reduce((sum, { bytes }) => sum + bytes, manifest.index.bytes),
 });
-
-/** The times of the catalog's entry, of proofs that succeeded. */
-export const proofTimes = (proofs: readonly Proof[]): CatalogEntry['proofs'] =>
-  Object.fromEntries(proofs.filter(({ ok }) => ok).map(({ level, finished }) => [level, finished]));

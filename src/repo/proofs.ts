@@ -18,12 +18,17 @@ const nothing: Proofs = { format: 1, proofs: [], scrubbed: null };
 
 const keyOf = (image: ImageName, point: string): string => `${pointFolder(image, point)}proofs.json`;
 
-/** What is written; nothing proved where there is no file, or one that cannot be read. */
-export async function loadProofs({ store }: Repository, image: ImageName, point: string): Promise<Proofs> {
+/** What is written, null where there is no file; `corrupt` or `unsupported` for one that cannot be read. */
+export async function readProofs({ store }: Repository, image: ImageName, point: string): Promise<Proofs | null> {
   const key = keyOf(image, point);
+  const bytes = await store.get(key, limits.proofsBytes);
+  return bytes === null ? null : decodeProofs(bytes, store.nameOf(key));
+}
+
+/** What is written; nothing proved where there is no file, or one that cannot be read. */
+export async function loadProofs(repository: Repository, image: ImageName, point: string): Promise<Proofs> {
   try {
-    const bytes = await store.get(key, limits.proofsBytes);
-    return bytes === null ? nothing : decodeProofs(bytes, store.nameOf(key));
+    return (await readProofs(repository, image, point)) ?? nothing;
   } catch (error) {
     if (!isOfContent(error)) throw error;
     return nothing;
@@ -74,7 +79,7 @@ export async function recordProofs(
 }
 
 /** What the catalog has of proofs: those that succeeded, of the whole. */
-const proofTimes = (proofs: readonly Proof[]): CatalogEntry['proofs'] =>
+export const proofTimes = (proofs: readonly Proof[]): CatalogEntry['proofs'] =>
   Object.fromEntries(
     proofs.filter(({ ok, percent }) => ok && percent === 100).map(({ level, finished }) => [level, finished]),
   );

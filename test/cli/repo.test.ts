@@ -145,3 +145,28 @@ test('repo pin, unpin, tag, stats, unlock', async () => {
   expect(await ok('repo unlock repo')).toBe('');
   expect(JSON.parse(await ok('repo unlock --json repo vm'))).toEqual([]);
 });
+
+test('what was proved is shown, and check agrees with it', async () => {
+  const { ok, points, list } = await withPoints();
+  await ok('repo verify repo vm@latest');
+  const proved = (await list()).find(({ point }) => point === points[2]?.point);
+  expect(proved).toMatchObject({ proofs: { audit: expect.any(String) }, last_proof: expect.any(String) });
+  expect(await ok('repo list repo')).toMatch(/ \d+ s\n$/);
+  expect(await ok('repo show repo vm@latest')).toMatch(/proved: +audit, /);
+  await ok('repo pin repo vm@latest');
+  expect((await list()).find(({ point }) => point === points[2]?.point)).toMatchObject({ proofs: proved?.proofs });
+  expect(await ok('repo check repo')).toBe('3 points of 1 image: all can be restored\n');
+});
+
+test('a file that was backed up is named by its path', async () => {
+  const { ok, path } = await makeWorld();
+  writeFileSync(path('vm.raw'), Buffer.alloc(8192, 7));
+  await ok('repo init repo');
+  await ok('backup file:vm.raw repo');
+  const [{ point, image }] = JSON.parse(await ok(`repo list --json repo file:${path('vm.raw')}`));
+  expect(image).toBe(path('vm.raw'));
+  for (const name of [`file:${path('vm.raw')}@latest`, 'file:vm.raw@latest', point]) {
+    expect(await ok(`repo show repo ${name}`)).toContain(`point ${point}\n`);
+  }
+  await ok('repo check repo');
+});
