@@ -257,6 +257,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/pool-list.ts'),
   },
   {
+    names: ['pool check'],
+    summary: 'Check, and repair, pools (local pools only).',
+    load: () => import('./commands/pool-check.ts'),
+  },
+  {
     names: ['pool rm', 'pool remove'],
     summary: 'Delete a pool (local pools only).',
     load: () => import('./commands/pool-remove.ts'),
@@ -340,6 +345,16 @@ export const commands: readonly CommandEntry[] = [
     names: ['repo tag'],
     summary: 'Give a point tags, or take them away.',
     load: () => import('./commands/repo-tag.ts'),
+  },
+  {
+    names: ['pool set-quota'],
+    summary: 'Limit what a pool may hold (local pools only).',
+    load: () => import('./commands/pool-set-quota.ts'),
+  },
+  {
+    names: ['pool get-quota'],
+    summary: 'Show the quota of a pool (local pools only).',
+    load: () => import('./commands/pool-get-quota.ts'),
   },
   {
     names: ['completion'],

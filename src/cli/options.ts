@@ -101,6 +101,7 @@ const table = {
   force: { group: 'Target', describe: 'apply as rbd does, without comparing HEAD with the base' },
   overwrite: { group: 'Target', describe: 'a full onto an image with data: replace all of it' },
   'skip-existing': { group: 'Target', describe: 'end snapshot exists: nothing to do, status 0' },
+  repair: { group: 'Target', describe: 'finish, remove or make anew what is not as it should be' },
   'dry-run': { group: 'Target', describe: 'read and check everything, write nothing' },
   'in-place': { group: 'Target', describe: 'the target is there: overwrite what differs in it' },
   'expires-at': {

@@ -19,7 +19,7 @@ import { poolIdOf, poolNameOf, poolNames } from './pools.ts';
 import { objectKey, type Store } from './store.ts';
 
 /** A child as its parent's list has it, with the names that go with the ids. */
-type ChildRef = Pick<ImageRef, 'poolId' | 'namespace' | 'id'>;
+export type ChildRef = Pick<ImageRef, 'poolId' | 'namespace' | 'id'>;
 
 /** Enters a new clone of `spec` on the parent's side. In a transaction. */
 export function attachChild(store: Store, spec: ParentSpec, child: ChildRef, format: 1 | 2): void {
@@ -127,7 +127,12 @@ function described(store: Store, child: ChildRef): Child {
 const childrenObjectKey = (child: Pick<ChildRef, 'poolId' | 'namespace'>, parent: Omit<ParentSpec, 'namespace'>) =>
   Buffer.concat([objectKey(child.poolId, child.namespace, poolObject.children), childrenKey.encode(parent)]);
 
-function childIds(store: Store, space: Pick<ChildRef, 'poolId' | 'namespace'>, parent: Omit<ParentSpec, 'namespace'>) {
+/** Clones of format 1 in one pool and namespace, by id. */
+export function childIds(
+  store: Store,
+  space: Pick<ChildRef, 'poolId' | 'namespace'>,
+  parent: Omit<ParentSpec, 'namespace'>,
+) {
   const value = store.omap.get(childrenObjectKey(space, parent));
   return value === undefined ? [] : childrenValue.decode(value);
 }

@@ -5,6 +5,7 @@ import { RbdeltaError } from '../../error.ts';
 import { metadataKey, metadataValue } from '../../format/rbd-header.ts';
 import type { Cluster, Progress } from '../port.ts';
 import type { ImageSpec } from '../spec.ts';
+import { type CheckReport, checkPools, repairPools } from './check.ts';
 import { childrenOf } from './clones.ts';
 import { cloneImage, createImage, dropImage, removeImage, renameImage } from './create.ts';
 import { imageDirectory, removeDirectory } from './files.ts';
@@ -24,6 +25,7 @@ import {
   poolIdOf,
   poolNames,
 } from './pools.ts';
+import { type Quota, quotaOf, setQuota } from './quota.ts';
 import { initialiseStore, isStore, limits, objectKey, openStore, type Store } from './store.ts';
 import { moveToTrash, removeFromTrash, restoreFromTrash, trashedImages } from './trash.ts';
 import { openToWrite } from './writable.ts';
@@ -37,10 +39,15 @@ export interface LocalPool extends Cluster {
   /** Throws `busy` while the pool has images, unless forced: then they are gone. */
   removePool(name: string, options?: { force?: boolean }): Promise<void>;
   poolId(name: string): Promise<number>;
+  quota(pool: string): Promise<Quota>;
+  /** What is left out stays as it is. A write past it is refused as `quota`. */
+  setQuota(pool: string, quota: Partial<Quota>): Promise<void>;
   /** What `rados ls` would list. */
   objects(pool: string): Promise<StoredObject[]>;
   /** Keys and values of a RADOS object, sorted; empty for one that does not exist. */
   omap(pool: string, namespace: string, object: string): Promise<Map<string, Buffer>>;
+  /** Whether one pool, or all (null), are sound; with `repair`, what is not is made so where that loses nothing. */
+  check(pool: string | null, options?: { repair?: boolean }): Promise<CheckReport>;
   /** Removes files that crashes left behind and nothing names; images that are open to write are passed over. */
   sweep(): Promise<{ files: number; bytes: number }>;
 }
@@ -123,6 +130,8 @@ export async function openLocalPool(dir: string): Promise<LocalPool> {
     },
     removePool: (name, options) => removePool(need(), name, options?.force ?? false),
     poolId: async (name) => poolIdOf(need(), name),
+    quota: async (pool) => quotaOf(need(), poolIdOf(need(), pool)),
+    setQuota: async (pool, quota) => setQuota(need(), poolIdOf(need(), pool), quota),
     createNamespace: async (pool, namespace) => addNamespace(need(), poolIdOf(need(), pool), namespace),
     async removeNamespace(pool, namespace) {
       const poolId = poolIdOf(need(), pool);
@@ -139,6 +148,7 @@ export async function openLocalPool(dir: string): Promise<LocalPool> {
     namespaces: async (pool) => namespaceNames(need(), poolIdOf(need(), pool)),
     objects: async (pool) => listObjects(need(), poolIdOf(need(), pool)),
     omap: async (pool, namespace, object) => readOmap(need(), objectKey(poolIdOf(need(), pool), namespace, object)),
+    check: (pool, options) => (options?.repair === true ? repairPools(need(), pool) : checkPools(need(), pool)),
     sweep: () => sweep(need()),
     async close() {
       await store?.close();

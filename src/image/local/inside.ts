@@ -8,7 +8,7 @@ import { dataObjectName } from '../../format/rbd-header.ts';
 import { bytesOf, imageDirectory, ObjectFiles, removeDirectory } from './files.ts';
 import { idOfName, imageNames, type Space, trashRecords } from './directory.ts';
 import { imageById, type ImageRef } from './header.ts';
-import { lockImage } from './lock.ts';
+import { isLocked, lockImage } from './lock.ts';
 import { readMap } from './object-maps.ts';
 import { ObjectTable } from './objects.ts';
 import { namespaceNames, poolIdOf, poolNames } from './pools.ts';
@@ -28,7 +28,7 @@ export async function listObjects(store: Store, poolId: number): Promise<StoredO
   const found = new Map<string, StoredObject>();
   const add = (namespace: string, name: string, bytes: number) =>
     found.set(`${namespace}\0${name}`, { namespace, name, bytes });
-  const range = { start: poolKey(poolId), end: poolKey(poolId + 1) };
+  const range = { start: keyOfPool(poolId), end: keyOfPool(poolId + 1) };
   for (const key of keysIn(store.omap, range)) add(...objectOfKey(key), 0);
   for (const { key, value } of store.content.getRange({ ...range })) add(...objectOfKey(key), value.length);
   for (const key of keysIn(store.maps, range)) {
@@ -50,27 +50,31 @@ export async function listObjects(store: Store, poolId: number): Promise<StoredO
 }
 
 /**
- * Removes files and directories of images that nothing names: what a crash left. Images that are open to write are
- * passed over.
+ * Removes files and directories of images that nothing names: what a crash left; or counts them only. Images that are
+ * open to write are passed over.
  */
-export async function sweep(store: Store): Promise<{ files: number; bytes: number }> {
+export async function sweep(
+  store: Store,
+  { poolId = null, remove: removes = true }: { poolId?: number | null; remove?: boolean } = {},
+): Promise<{ files: number; bytes: number }> {
   const swept = { files: 0, bytes: 0 };
   const remove = async (path: string) => {
     for (const file of await filesUnder(path)) {
       swept.files += 1;
       swept.bytes += await bytesOf(file);
     }
-    await removeDirectory(path);
+    if (removes) await removeDirectory(path);
   };
   // directories first: those of images that are made meanwhile are not among them
-  const directories = await imageDirectories(store.dir);
+  const directories = await imageDirectories(store.dir, poolId);
   const images = new Map(
     allImages(store).map((image) => [imageDirectory(store.dir, image.dataPoolId, image.prefix), image]),
   );
   for (const directory of directories) {
     const image = images.get(directory);
     if (image === undefined) await remove(directory);
-    else await sweepImage(store, image, directory, remove);
+    else if (removes) await sweepImage(store, image, directory, remove);
+    else if (!isLocked(store, image)) await passUnnamed(store, image, directory, remove);
   }
   return swept;
 }
@@ -89,15 +93,24 @@ async function sweepImage(
     throw error;
   }
   try {
-    const files = new ObjectFiles(directory, false);
-    const named = new Set<string>();
-    for (const [objectNo, object] of new ObjectTable(store, image).range(0, Number.MAX_SAFE_INTEGER)) {
-      for (const file of filesOf(object)) named.add(files.path(objectNo, file));
-    }
-    for (const file of await filesUnder(directory)) if (!named.has(file)) await remove(file);
+    await passUnnamed(store, image, directory, remove);
   } finally {
     lock.release();
   }
+}
+
+async function passUnnamed(
+  store: Store,
+  image: ImageRef,
+  directory: string,
+  action: (path: string) => Promise<void>,
+): Promise<void> {
+  const files = new ObjectFiles(directory, false);
+  const named = new Set<string>();
+  for (const [objectNo, object] of new ObjectTable(store, image).range(0, Number.MAX_SAFE_INTEGER)) {
+    for (const file of filesOf(object)) named.add(files.path(objectNo, file));
+  }
+  for (const file of await filesUnder(directory)) if (!named.has(file)) await action(file);
 }
 
 /** Those in the trash as well. */
@@ -116,9 +129,9 @@ export const imageIds = (store: Store, space: Space): string[] => [
   ...trashRecords(store, space).map(([id]) => id),
 ];
 
-async function imageDirectories(dir: string): Promise<string[]> {
+async function imageDirectories(dir: string, poolId: number | null): Promise<string[]> {
   const root = join(dir, 'objects');
-  const pools = await namesIn(root);
+  const pools = poolId === null ? await namesIn(root) : [String(poolId)];
   const images = await Promise.all(
     pools.map(async (pool) => (await namesIn(join(root, pool))).map((n) => join(root, pool, n))),
   );
@@ -145,14 +158,15 @@ const namesIn = (path: string): Promise<string[]> =>
     throw error;
   });
 
-function poolKey(poolId: number): Buffer {
+/** Where the keys of a pool start, in any table but that of the cluster. */
+export function keyOfPool(poolId: number): Buffer {
   const key = Buffer.alloc(4);
   key.writeUInt32BE(poolId, 0);
   return key;
 }
 
 /** Namespace and name, which a key of any table starts with: see `objectKey`. */
-function objectOfKey(bytes: Uint8Array): [string, string] {
+export function objectOfKey(bytes: Uint8Array): [string, string] {
   const key = Buffer.from(bytes);
   const space = key.indexOf(0, 4);
   return [nameFromBytes(key.subarray(4, space)), nameFromBytes(key.subarray(space + 1, key.indexOf(0, space + 1)))];

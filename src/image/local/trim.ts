@@ -23,10 +23,13 @@ export function noteTrim(store: Store, image: Owner, snapId: number): void {
 
 /** Finishes what a crash has interrupted. */
 export async function resumeTrims(opened: OpenImage, writer: ObjectWriter): Promise<void> {
-  const prefix = trimKey(opened.image, null);
-  for (const key of keysIn(opened.store.cluster, within(prefix))) {
-    await trim(opened, writer, Number(key.subarray(prefix.length).toString()));
-  }
+  for (const snapId of openTrims(opened.store, opened.image)) await trim(opened, writer, snapId);
+}
+
+/** Ids of snapshots that are gone, and that objects may still have. */
+export function openTrims(store: Store, image: Owner): number[] {
+  const prefix = trimKey(image, null);
+  return keysIn(store.cluster, within(prefix)).map((key) => Number(key.subarray(prefix.length).toString()));
 }
 
 /** In a transaction: forgets the image. */
