@@ -171,3 +171,26 @@ test('objects, omap: what is inside', async () => {
   expect(parsed.map(({ key }) => key)).toContain('size');
   expect((await run('omap volumes')).status).toBe(22);
 });
+
+test('a write past the quota of a pool is refused whole', async () => {
+  const { ok, run, path } = await makeWorld();
+  const { writeFile } = await import('node:fs/promises');
+  await ok('pool set-quota volumes max_bytes 1M');
+  expect(await ok('pool get-quota volumes')).toBe(
+    "quotas for pool 'volumes':\n  max objects: N/A\n  max bytes  : 1 MiB\n",
+  );
+  await writeFile(path('small'), Buffer.alloc(900_000, 'x'));
+  await ok('import --object-size 64K small volumes/a');
+  expect(await run('import --object-size 64K small volumes/b')).toMatchObject({
+    status: 122,
+    stderr: expect.stringContaining("pool 'volumes' past its quota of 1048576 bytes"),
+  });
+  expect(await ok('ls volumes')).toBe('a\n');
+  await ok('rm volumes/a');
+  await ok('import --object-size 64K small volumes/b');
+  await ok('pool set-quota volumes max_objects 14');
+  expect((await run('import --object-size 64K small volumes/c')).status).toBe(122);
+  await ok('pool set-quota volumes max_bytes 0');
+  await ok('pool set-quota volumes max_objects 0');
+  await ok('import --object-size 64K small volumes/c');
+});

@@ -12,6 +12,9 @@ const key = {
   lastSnapId: (poolId: number) => Buffer.from(`last-snap-id/${poolId}`),
 };
 
+/** Where quota.ts keeps the quota of a pool. */
+export const quotaKey = (poolId: number): Buffer => Buffer.from(`quota/${poolId}`);
+
 /** Names of all pools, sorted. */
 export const poolNames = (store: Store): string[] =>
   keysIn(store.cluster, within(key.pool(''))).map((found) => nameFromBytes(found.subarray('pool/'.length)));
@@ -64,6 +67,7 @@ export function dropPool(store: Store, name: string): void {
   for (const table of [store.omap, store.content, store.maps, store.objects])
     removeRange(table, { start: prefix, end });
   void store.cluster.remove(key.lastSnapId(id));
+  void store.cluster.remove(quotaKey(id));
   void store.cluster.remove(key.pool(name));
 }
 
@@ -82,7 +86,7 @@ export function namespaceNames(store: Store, poolId: number): string[] {
 export function checkNamespace(store: Store, poolId: number, namespace: string): void {
   if (namespace === '' || store.omap.doesExist(namespaceKey(poolId, namespace))) return;
   throw new RbdeltaError('notFound', `there is no namespace '${printable(namespace)}' in this pool`, {
-    hint: 'leave the namespace out, or make it in a program: createNamespace of openLocalPool',
+    hint: 'leave the namespace out, or make it: rbdelta namespace create',
   });
 }
 

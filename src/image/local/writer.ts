@@ -7,8 +7,9 @@ import { isZero } from '../../bytes/zero.ts';
 import { EXISTS, NONEXISTENT, type ObjectState } from '../../format/object-map.ts';
 import type { OpenImage } from './image.ts';
 import type { ImageMaps } from './image-maps.ts';
-import { objectBytesBefore, objectsOf, piecesOf } from './objects.ts';
+import { objectBytesBefore, objectsOf, type Piece, piecesOf } from './objects.ts';
 import { inParallel } from './parallel.ts';
+import { QuotaGuard } from './quota.ts';
 import {
   beforeChange,
   changesOverlap,
@@ -43,6 +44,7 @@ export class ObjectWriter {
   readonly #opened: OpenImage;
   readonly #maps: ImageMaps;
   readonly #session: number;
+  readonly #quota: QuotaGuard;
   readonly #turns = new Turns<number>();
   #files = 0;
   #failure: unknown = null;
@@ -51,6 +53,7 @@ export class ObjectWriter {
 
   constructor(opened: OpenImage, session: number, maps: ImageMaps, context: SnapContext) {
     this.#opened = opened;
+    this.#quota = new QuotaGuard(opened.store, opened.image.dataPoolId);
     this.#session = session;
     this.#maps = maps;
     this.context = context;
@@ -59,9 +62,33 @@ export class ObjectWriter {
   async write(geometry: Geometry, offset: number, data: Uint8Array): Promise<void> {
     this.#check();
     const pieces = piecesOf(geometry, { offset, length: data.length });
-    await inParallel(pieces, objectsAtOnce, ({ objectNo, objectOffset, start, length }) =>
-      this.#writeObject(objectNo, objectOffset, data.subarray(start, start + length)),
+    await this.#quota.admit(
+      () => this.#growth(pieces),
+      () =>
+        inParallel(pieces, objectsAtOnce, ({ objectNo, objectOffset, start, length }) =>
+          this.#writeObject(objectNo, objectOffset, data.subarray(start, start + length)),
+        ),
     );
+  }
+
+  /** How much more there is at most when these are written: new objects, longer ones, and what snapshots keep. */
+  async #growth(pieces: readonly Piece[]): Promise<{ bytes: number; objects: number }> {
+    const { parent, geometry } = this.#opened;
+    const ends = new Map<number, number>();
+    for (const { objectNo, objectOffset, length } of pieces) {
+      ends.set(objectNo, Math.max(ends.get(objectNo) ?? 0, objectOffset + length));
+    }
+    const growth = { bytes: 0, objects: 0 };
+    for (const [objectNo, end] of ends) {
+      const object = this.#objectAt(objectNo);
+      const headBytes = await this.headBytes(objectNo, object);
+      if (isHeadOwn(object, this.context)) growth.bytes += Math.max(0, end - headBytes);
+      else {
+        growth.objects += 1;
+        growth.bytes += Math.max(end, headBytes, object.head === null ? (parent?.covered(geometry, objectNo) ?? 0) : 0);
+      }
+    }
+    return growth;
   }
 
   /**
