@@ -225,12 +225,16 @@ function diffBytes(): Buffer {
   };
   return Buffer.concat([
     Buffer.from('rbd diff v1\n'),
-    ...[Buffer.from('t'), u32(3), Buffer.from('one')],
+    Buffer.from('t'),
+    u32(3),
+    Buffer.from('one'),
     range('s', 8 << 20, 0).subarray(0, 9),
-    ...[range('w', 100_000, 5000), noise(3, 5000)],
+    range('w', 100_000, 5000),
+    noise(3, 5000),
     range('z', 1 << 20, 1 << 20),
     range('z', (3 << 20) + 4096, 8192),
-    ...[range('w', 6 << 20, 4096), noise(4, 4096)],
+    range('w', 6 << 20, 4096),
+    noise(4, 4096),
     Buffer.from('e'),
   ]);
 }
