@@ -1,5 +1,6 @@
 // What the commands that mark a point (pin, unpin, tag) have in common.
 
+import { version } from './version.ts';
 import { type Marks, markPoint } from '../ops/repo-mark.ts';
 import { findPoint } from '../repo/find-point.ts';
 import { textOf } from '../repo/keys.ts';
@@ -23,6 +24,7 @@ export async function runMarking(call: Call, operation: string, marks: Marks): P
       onDamaged: (_, error) => call.notice(error.message),
     });
     const { changed, pinned, tags } = await markPoint(repository, image, entry.id, marks, {
+      version,
       operation,
       dryRun,
       ...(waitMs !== null && { waitMs }),

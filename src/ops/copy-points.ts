@@ -9,12 +9,13 @@ import type { CatalogEntry } from '../format/repository.ts';
 import { RbdeltaError } from '../error.ts';
 import { ArchiveWriter, type WrittenArchive } from '../repo/archive-writer.ts';
 import { blockSpans } from '../repo/block-spans.ts';
-import { entryOf, readManifest, readPoints, updateCatalog, withEntry } from '../repo/catalog.ts';
+import { entryOf, readManifest, readPoints } from '../repo/catalog.ts';
 import { type Chain, loadChain } from '../repo/chain.ts';
 import { withGrown } from '../repo/chain-diff.ts';
 import { ChainBytes } from '../repo/chain-image.ts';
 import { chainIds } from '../repo/find-point.ts';
-import { finishIntents, removeUnnamed } from '../repo/finish-intents.ts';
+import { finishIntents, finishRewrite, removeUnnamed } from '../repo/finish-intents.ts';
+import { writeIntent } from '../repo/intent.ts';
 import { type ImageName, pointFolder, textOf } from '../repo/keys.ts';
 import { takeLock } from '../repo/lock.ts';
 import { StateCursor } from '../repo/overlay.ts';
@@ -32,6 +33,8 @@ export interface CopyOptions {
   signal?: AbortSignal | undefined;
   onNotice?: (text: string) => void;
   onProgress?: (point: string, reached: number, size: number) => void;
+  /** For tests. */
+  segmentBytes?: number;
 }
 
 export interface PlannedCopy {
@@ -80,12 +83,18 @@ export async function copyPoints(
       const expected = chainIds(points, point.id);
       const chain = await loadChain(source, image, point.id, { expected });
       try {
+        const { nowMs, version } = options;
+        await writeIntent(
+          target,
+          image,
+          { operation: 'rewrite', point: point.id, keep: [] },
+          { nowMs: nowMs(), version },
+        );
         const manifest = await copyOne(chain, target, base, options);
         await lock.assertHeld();
         const key = pointFolder(image, point.id) + manifestName;
         await target.store.put(key, encodeManifest(manifest), { create: true });
-        await updateCatalog(target, image, withEntry(entryOf(manifest)));
-        await removeUnnamed(target, image, point.id);
+        await finishRewrite(target, image, point.id);
         copied.push({ point: point.id, base, storedBytes: entryOf(manifest).storedBytes });
       } finally {
         await chain.close();
@@ -111,8 +120,8 @@ async function copyOne(
   if (baseId !== null && (below === null || index < 0)) {
     throw new RbdeltaError('corrupt', `the point ${baseId} of ${textOf(image)} is not in both repositories any more`);
   }
-  // What an interrupted copy has left there.
-  await removeUnnamed(target, image, old.point);
+  // Files of nobody, in the way of ours.
+  await removeUnnamed(target, image, old.point, null);
   const packer = new Packer({ key: target.digestKey, level: options.level ?? 3 });
   try {
     const isSameKey = Buffer.compare(chain.repository.digestKey, target.digestKey) === 0;
@@ -122,15 +131,16 @@ async function copyOne(
         `the point ${baseId} of ${textOf(image)} is another one in ${target.store.nameOf('')}`,
       );
     }
-    const { signal } = options;
+    const { signal, segmentBytes } = options;
+    const cut = { signal, ...(segmentBytes === undefined ? {} : { segmentBytes }) };
     const onProgress = (reached: number): void =>
       options.onProgress?.(old.point, Math.min(reached, chain.size), chain.size);
     const written = isSameKey
       ? {
           fingerprint: old.fingerprint,
-          ...(await rebase(chain, index, { packer, into: target, prefix: '', signal, onProgress })),
+          ...(await rebase(chain, index, { packer, into: target, prefix: '', onProgress, ...cut })),
         }
-      : await digestAnew(chain, index, target, below, packer, onProgress, signal);
+      : await digestAnew(chain, index, target, below, packer, onProgress, cut);
     const { segments, index: file, stream, fingerprint } = written;
     return {
       ...old,
@@ -158,7 +168,7 @@ async function digestAnew(
   below: Manifest | null,
   packer: Packer,
   onProgress: (reached: number) => void,
-  signal: AbortSignal | undefined,
+  cut: { signal: AbortSignal | undefined; segmentBytes?: number },
 ): Promise<WrittenArchive & { fingerprint: string }> {
   const { image, size } = chain;
   const newest = chain.points.at(-1)!.manifest;
@@ -170,7 +180,7 @@ async function digestAnew(
     protected: null,
   };
   const compress = (raw: Uint8Array) => packer.compress(raw);
-  const writer = new ArchiveWriter(target.store, pointFolder(image, newest.point), header, { compress, signal });
+  const writer = new ArchiveWriter(target.store, pointFolder(image, newest.point), header, { compress, ...cut });
   try {
     const before = there?.size ?? 0;
     const extra = size < before && size % blockBytes !== 0 ? [Math.floor(size / blockBytes)] : [];
@@ -182,7 +192,7 @@ async function digestAnew(
       writer,
       trim: false,
       dropZeros: below === null,
-      signal,
+      signal: cut.signal,
       onProgress: (reached) => onProgress(reached),
     });
     if (there !== null) await forgetCut(there, size, packer, writer);

@@ -1,8 +1,10 @@
 // `forget`, `prune`, `flatten`: points go, and those that build on them get what they need first.
 
+import { isDeepStrictEqual } from 'node:util';
+import { mapOrdered } from '../bytes/ordered.ts';
 import { RbdeltaError } from '../error.ts';
 import type { CatalogEntry } from '../format/repository.ts';
-import { readPoints } from '../repo/catalog.ts';
+import { readManifest, readPoints } from '../repo/catalog.ts';
 import { chainIds } from '../repo/find-point.ts';
 import { finishIntents, removePoints } from '../repo/finish-intents.ts';
 import { clearIntent, writeIntent } from '../repo/intent.ts';
@@ -11,7 +13,7 @@ import { type Lock, takeLock } from '../repo/lock.ts';
 import type { Repository } from '../repo/repository.ts';
 import { type Policy, type Retained, retain } from '../repo/retention.ts';
 import { type ForgetPlan, planForget } from './forget-plan.ts';
-import { rebasePoint, type RebasedPoint, type RebaseOptions } from './rebase-point.ts';
+import { rebasePoint, type RebasedPoint, type RebaseOptions, withThreads } from './rebase-point.ts';
 
 export interface ForgetOptions extends RebaseOptions {
   waitMs?: number;
@@ -87,7 +89,10 @@ export const flatten = (
     const point = points.find((one) => one.id === id);
     if (point === undefined) throw new RbdeltaError('notFound', `there is no point ${id} of ${textOf(image)}`);
     if (point.base === null) return null;
-    return rebasePoint(repository, image, { point: id, base: null, expected: chainIds(points, id) }, lock, options);
+    const ids = { point: id, base: null, expected: chainIds(points, id) };
+    return withThreads(repository, options.level, (threads) =>
+      rebasePoint(repository, image, ids, lock, threads, options),
+    );
   });
 
 async function underLock<T>(
@@ -116,13 +121,17 @@ async function act(
 ): Promise<Forgotten> {
   const points = await readPoints(repository, image);
   const rebased: RebasedPoint[] = [];
-  for (const { point, base } of rebase) {
-    const ids = { point: point.id, base: base?.id ?? null, expected: chainIds(points, point.id) };
-    rebased.push(await rebasePoint(repository, image, ids, lock, options));
-  }
+  await withThreads(repository, options.level, async (threads) => {
+    for (const { point, base } of rebase) {
+      const [id, to] = [point.id, base?.id ?? null];
+      const ids = { point: id, base: to, expected: chainIds(points, id, to) };
+      rebased.push(await rebasePoint(repository, image, ids, lock, threads, options));
+    }
+  });
   const removed = remove.map(({ id }) => id);
   if (removed.length > 0) {
     options.signal?.throwIfAborted();
+    await checkRemovable(repository, image, remove);
     await lock.assertHeld();
     const about = { nowMs: options.nowMs(), version: options.version };
     await writeIntent(repository, image, { operation: 'delete', points: removed }, about);
@@ -130,6 +139,34 @@ async function act(
     await clearIntent(repository, image, 'delete');
   }
   return { removed, freedBytes: remove.reduce((sum, { storedBytes }) => sum + storedBytes, 0), rebased };
+}
+
+/** Requests under way at once. */
+const requests = 32;
+
+/** The catalog is a copy: what cannot be undone goes by the manifests. */
+async function checkRemovable(
+  repository: Repository,
+  image: ImageName,
+  points: readonly CatalogEntry[],
+): Promise<void> {
+  const looked = mapOrdered(points, requests, async (entry) => ({
+    entry,
+    // One that is damaged tells nothing: it was asked for to go.
+    manifest: await readManifest(repository, image, entry.id).catch(() => null),
+  }));
+  for await (const { entry, manifest } of looked) {
+    if (manifest === null) continue;
+    const isSame = manifest.pinned === entry.pinned && isDeepStrictEqual(manifest.tags, entry.tags);
+    if (isSame) continue;
+    throw new RbdeltaError(
+      'corrupt',
+      `the catalog of ${textOf(image)} is not what the point ${entry.id} is: nothing is removed`,
+      {
+        hint: 'rbdelta repo repair makes it anew',
+      },
+    );
+  }
 }
 
 export interface CandidateEntry {

@@ -2,15 +2,35 @@
 
 import { encodeManifest, type Manifest, manifestName } from '../format/manifest.ts';
 import { RbdeltaError } from '../error.ts';
-import { entryOf, readCatalog, updateCatalog, withEntry } from '../repo/catalog.ts';
 import { loadChain } from '../repo/chain.ts';
-import { removeUnnamed } from '../repo/finish-intents.ts';
-import { clearIntent, writeIntent } from '../repo/intent.ts';
+import { finishRewrite } from '../repo/finish-intents.ts';
+import { writeIntent } from '../repo/intent.ts';
 import { type ImageName, pointFolder, textOf } from '../repo/keys.ts';
 import type { Lock } from '../repo/lock.ts';
 import { Packer } from '../repo/packer.ts';
 import { rebase } from '../repo/rebase.ts';
 import type { Repository } from '../repo/repository.ts';
+import { startUnpacker, type Unpacker } from '../repo/unpack.ts';
+
+/** What packs and unpacks, for as many points as there are. */
+export interface RebaseThreads {
+  packer: Packer;
+  unpacker: Unpacker;
+}
+
+/** Ends the threads in any case. */
+export async function withThreads<T>(
+  repository: Repository,
+  level: number | undefined,
+  use: (threads: RebaseThreads) => Promise<T>,
+): Promise<T> {
+  const threads = { packer: new Packer({ key: repository.digestKey, level: level ?? 3 }), unpacker: startUnpacker() };
+  try {
+    return await use(threads);
+  } finally {
+    await Promise.all([threads.packer.stop(), threads.unpacker.stop()]);
+  }
+}
 
 export interface RebaseOptions {
   /** zstd, 1 to 19; 3 if absent: of what is packed again. */
@@ -40,11 +60,12 @@ export async function rebasePoint(
   image: ImageName,
   { point, base, expected }: { point: string; base: string | null; expected: readonly string[] },
   lock: Lock,
+  { packer, unpacker }: RebaseThreads,
   options: RebaseOptions,
 ): Promise<RebasedPoint> {
   const { store } = repository;
-  const chain = await loadChain(repository, image, point, { expected });
-  const packer = new Packer({ key: repository.digestKey, level: options.level ?? 3 });
+  const downTo = base === null ? {} : { downTo: base };
+  const chain = await loadChain(repository, image, point, { expected, unpacker, ...downTo });
   try {
     const old = chain.points.at(-1)!.manifest;
     const index = base === null ? -1 : chain.points.findIndex(({ id }) => id === base);
@@ -77,13 +98,9 @@ export async function rebasePoint(
     };
     await lock.assertHeld();
     await store.put(pointFolder(image, point) + manifestName, encodeManifest(manifest));
-    const proofs = (await readCatalog(repository, image)).find(({ id }) => id === point)?.proofs;
-    await updateCatalog(repository, image, withEntry(entryOf(manifest, proofs)));
-    await removeUnnamed(repository, image, point);
-    await clearIntent(repository, image, 'rewrite');
+    await finishRewrite(repository, image, point);
     return { point, base, storedBytes, copiedFrames, packedFrames };
   } finally {
-    await packer.stop();
     await chain.close();
   }
 }

@@ -2,8 +2,9 @@
 
 import { RbdeltaError } from '../error.ts';
 import { encodeManifest, type Manifest, manifestName } from '../format/manifest.ts';
-import { entryOf, readCatalog, readManifest, updateCatalog, withEntry } from '../repo/catalog.ts';
-import { finishIntents } from '../repo/finish-intents.ts';
+import { readManifest } from '../repo/catalog.ts';
+import { finishIntents, finishRewrite } from '../repo/finish-intents.ts';
+import { writeIntent } from '../repo/intent.ts';
 import { type ImageName, pointFolder } from '../repo/keys.ts';
 import { takeLock } from '../repo/lock.ts';
 import type { Repository } from '../repo/repository.ts';
@@ -18,6 +19,8 @@ export interface Marks {
 
 export interface MarkOptions {
   operation: string;
+  /** Of rbdelta. */
+  version: string;
   waitMs?: number;
   dryRun?: boolean;
   signal?: AbortSignal;
@@ -44,11 +47,14 @@ export async function markPoint(
     await finishIntents(repository, image, options.onNotice);
     const [before, after] = changedBy(await needed(repository, image, point), marks);
     const marked = outcome(before, after);
-    if (!marked.changed) return marked;
-    const known = (await readCatalog(repository, image)).find(({ id }) => id === point);
-    await lock.assertHeld();
-    await repository.store.put(`${pointFolder(image, point)}${manifestName}`, encodeManifest(after));
-    await updateCatalog(repository, image, withEntry(entryOf(after, known?.proofs)));
+    if (marked.changed) {
+      const about = { nowMs: Date.now(), version: options.version };
+      await writeIntent(repository, image, { operation: 'rewrite', point, keep: [] }, about);
+      await lock.assertHeld();
+      await repository.store.put(`${pointFolder(image, point)}${manifestName}`, encodeManifest(after));
+    }
+    // Also of one that is marked so already: the catalog may not have followed then.
+    await finishRewrite(repository, image, point);
     return marked;
   } finally {
     await lock.release();

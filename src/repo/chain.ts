@@ -39,6 +39,8 @@ export interface ChainOptions {
   expected?: readonly string[];
   /** Threads that others use as well; they are not ended with the chain. Absent: its own, one for each core. */
   unpacker?: Unpacker;
+  /** Only down to this point, for what does not read below it. Absent: to the full. */
+  downTo?: string;
 }
 
 /** Manifests, indexes and frames of a chain under way at the same time. */
@@ -54,7 +56,7 @@ export async function loadChain(
   point: string,
   options: ChainOptions = {},
 ): Promise<Chain> {
-  const manifests = await loadManifests(repository, image, point, options.expected ?? []);
+  const manifests = await loadManifests(repository, image, point, options.expected ?? [], options.downTo ?? null);
   const unpacker = options.unpacker ?? startUnpacker();
   const store = atMost(repository.store, requests);
   const points = manifests.map((manifest): ChainPoint => {
@@ -79,6 +81,7 @@ async function loadManifests(
   image: ImageName,
   point: string,
   expected: readonly string[],
+  downTo: string | null,
 ): Promise<Manifest[]> {
   const read = (id: string): Promise<Manifest | null> => readManifest(repository, image, id);
   const fetched = new Map<string, Manifest>();
@@ -97,7 +100,7 @@ async function loadManifests(
     if (manifest === null) throw missing(repository, image, id, newestFirst);
     checkLink(repository, image, id, manifest, above, newestFirst);
     newestFirst.push(manifest);
-    id = manifest.base?.point ?? null;
+    id = id === downTo ? null : (manifest.base?.point ?? null);
   }
   return newestFirst.toReversed();
 }

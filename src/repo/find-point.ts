@@ -1,5 +1,6 @@
 // Images and points as a person names them, looked up in a repository.
 
+import { globMatches } from '../bytes/glob.ts';
 import { mapOrdered } from '../bytes/ordered.ts';
 import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
@@ -59,7 +60,8 @@ export async function findImages(repository: Repository, name: string | null): P
   const [pool = null, namespace = ''] = parts.slice(0, -1);
   const found = all.filter(
     (one) =>
-      matches(image, one.image) && (pool === null || (matches(pool, one.pool) && matches(namespace, one.namespace))),
+      globMatches(image, one.image) &&
+      (pool === null || (globMatches(pool, one.pool) && globMatches(namespace, one.namespace))),
   );
   if (found.length > 0 && parts.length <= 3) return found;
   throw new RbdeltaError('notFound', `there is no backup of "${printable(name)}" in ${placeOf(repository)}`, {
@@ -90,21 +92,13 @@ async function holderOf(repository: Repository, id: string, all: readonly ImageN
   });
 }
 
-function matches(pattern: string, name: string): boolean {
-  if (pattern === name) return true;
-  if (!/[*?]/u.test(pattern)) return false;
-  const source = pattern
-    .replaceAll(/[.+^${}()|[\]\\]/gu, String.raw`\$&`)
-    .replaceAll('*', '.*')
-    .replaceAll('?', '.');
-  return new RegExp(`^${source}$`, 'su').test(name);
-}
-
-/** The ids of a chain from a point down, as the catalog tells them. */
-export function chainIds(points: readonly CatalogEntry[], newest: string): string[] {
+/** The ids of a chain from a point down, as the catalog tells them; no further than to `downTo`. */
+export function chainIds(points: readonly CatalogEntry[], newest: string, downTo: string | null = null): string[] {
   const byId = new Map(points.map((one) => [one.id, one]));
   const ids: string[] = [];
-  for (let one = byId.get(newest); one !== undefined && ids.length < points.length; one = byId.get(one.base ?? ''))
+  for (let one = byId.get(newest); one !== undefined && ids.length < points.length; one = byId.get(one.base ?? '')) {
     ids.push(one.id);
+    if (one.id === downTo) break;
+  }
   return ids;
 }

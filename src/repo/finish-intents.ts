@@ -1,8 +1,9 @@
 // What a writer that was killed had begun to remove or to rewrite: finished. Spec: formats/repository/spec.md
 
+import { isDeepStrictEqual } from 'node:util';
 import { counted } from '../bytes/text.ts';
-import { manifestName } from '../format/manifest.ts';
-import { readManifest, updateCatalog } from './catalog.ts';
+import { type Manifest, manifestName } from '../format/manifest.ts';
+import { entryOf, readCatalog, readManifest, updateCatalog, withEntry } from './catalog.ts';
 import { clearIntent, readIntent } from './intent.ts';
 import { type ImageName, imageFolder, pointFolder, textOf } from './keys.ts';
 import type { Repository } from './repository.ts';
@@ -24,10 +25,21 @@ export async function finishIntents(
   }
   const rewrite = await readIntent(repository, image, 'rewrite');
   if (rewrite !== null) {
-    await removeUnnamed(repository, image, rewrite.point);
-    await clearIntent(repository, image, 'rewrite');
+    await finishRewrite(repository, image, rewrite.point);
     onNotice(`finished rewriting the point ${rewrite.point} of ${textOf(image)}`);
   }
+}
+
+/** What follows the manifest of a point that was written anew; without one, or with the old one, it is as it was. */
+export async function finishRewrite(repository: Repository, image: ImageName, point: string): Promise<void> {
+  const manifest = await readManifest(repository, image, point);
+  if (manifest !== null) {
+    const known = (await readCatalog(repository, image)).find(({ id }) => id === point);
+    const entry = entryOf(manifest, known?.proofs);
+    if (!isDeepStrictEqual(entry, known)) await updateCatalog(repository, image, withEntry(entry));
+  }
+  await removeUnnamed(repository, image, point, manifest);
+  await clearIntent(repository, image, 'rewrite');
 }
 
 /** The catalog first, then the manifests, then all else: a point is never there in part. Under the lock, with an intent. */
@@ -41,8 +53,12 @@ export async function removePoints(repository: Repository, image: ImageName, ids
 }
 
 /** Files in the folder of a point that its manifest does not name. All of them where there is no manifest. */
-export async function removeUnnamed(repository: Repository, image: ImageName, point: string): Promise<void> {
-  const manifest = await readManifest(repository, image, point);
+export async function removeUnnamed(
+  repository: Repository,
+  image: ImageName,
+  point: string,
+  manifest: Manifest | null,
+): Promise<void> {
   const named = new Set(
     manifest === null ? [] : [...others, manifest.index.name, ...manifest.segments.map(({ name }) => name)],
   );

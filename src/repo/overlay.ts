@@ -166,12 +166,15 @@ export async function* stateDigests(
  */
 export class StateCursor {
   readonly #chain: Chain;
+  readonly #after: number;
   #sweep: Sweep<PointLayer> | null = null;
   readonly #end: number;
   #asked = 0;
 
-  constructor(chain: Chain) {
+  /** `after`: only of what the points after that index tell of. */
+  constructor(chain: Chain, after = -1) {
     this.#chain = chain;
+    this.#after = after;
     this.#end = Math.ceil(chain.size / blockBytes);
   }
 
@@ -183,7 +186,10 @@ export class StateCursor {
     if (firstBlock < this.#asked) throw new RangeError(`block ${firstBlock} is asked for after ${this.#asked}`);
     this.#asked = endBlock;
     const end = Math.min(endBlock, this.#end);
-    this.#sweep ??= new Sweep(await layersOf(this.#chain, -1, 'runs', firstBlock, this.#end, false), firstBlock);
+    this.#sweep ??= new Sweep(
+      await layersOf(this.#chain, this.#after, 'runs', firstBlock, this.#end, false),
+      firstBlock,
+    );
     const sweep = this.#sweep;
     const found = new FoundBlocks(Math.min(Math.max(0, end - firstBlock), batchBlocks));
     if (firstBlock >= end) return found.takeAll();

@@ -65,7 +65,8 @@ export function theImage(spec: PointSpec & { image: object }, images: readonly I
  * The point of one image that `when` names, of its points oldest first:
  * - an id, or the name of a snapshot (the newest of that name)
  * - `latest`
- * - `2026-11-20`, `2026-11-20T13:05`: the newest that was made before the end of that day, minute or second
+ * - `2026-11-20`, `2026-11-20T13:05`: the newest that was made before the end of that day, minute or second (by the time
+ *   of its snapshot: one that was backed up late is as old as that)
  * - `3d`, `12h`, `90m`, `2w`, `1y`: the newest that is at least that old
  * `notFound` with what there is instead.
  */
@@ -78,7 +79,9 @@ export function pointAt<T extends FoundPoint>(points: readonly T[], when: string
   if (found !== undefined) return found;
   const untilMs = endOfTime(when) ?? ageMs(when, nowMs);
   if (untilMs !== null) {
-    const before = newest(({ createdMs }) => createdMs <= untilMs);
+    const before = points
+      .toSorted((a, b) => a.createdMs - b.createdMs)
+      .findLast(({ createdMs }) => createdMs <= untilMs);
     if (before !== undefined) return before;
     const oldest = points[0];
     throw new RbdeltaError('notFound', `${image} has no point that is as old as ${printable(when)}`, {

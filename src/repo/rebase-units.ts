@@ -29,7 +29,7 @@ export interface PackUnit {
 
 /** Frames to be, rising; their hulls do not overlap. */
 export async function* unitsOf(chain: Chain, base: number): AsyncGenerator<CopyUnit | PackUnit, void, undefined> {
-  const state = new NewestBlocks(new StateCursor(chain));
+  const state = new NewestBlocks(new StateCursor(chain, base));
   let loose: LivePiece[] = [];
   let payload = 0;
   const packLoose = (): PackUnit => {

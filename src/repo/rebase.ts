@@ -1,7 +1,9 @@
 // The archive of a point on another base: what the points in between hold becomes part of it. Frames that show whole are
 // taken as they are, the rest is packed again.
 
+import { createHash } from 'node:crypto';
 import { mapOrdered } from '../bytes/ordered.ts';
+import { RbdeltaError } from '../error.ts';
 import { type Frame, recordHeaderBytes } from '../format/archive-index.ts';
 import { subtractSums, sumFromHex, zeroSum } from '../format/fingerprint.ts';
 import { putU64 } from '../format/struct.ts';
@@ -10,6 +12,7 @@ import type { Chain } from './chain.ts';
 import { type CopyUnit, type PackUnit, unitsOf } from './rebase-units.ts';
 import { FrameCache, type HeldFrame } from './frame-cache.ts';
 import { pointFolder } from './keys.ts';
+import { checkHint } from './unpack.ts';
 import type { LivePiece } from './overlay.ts';
 import type { Packer, PackedFrame } from './packer.ts';
 import type { CopiedRange } from '../store/port.ts';
@@ -227,11 +230,17 @@ function recordsOf(pieces: readonly LivePiece[]): Float64Array {
   return Float64Array.from(records);
 }
 
-/** The frame as it is stored: another store cannot copy it. Its hash is checked by whoever reads it there. */
+/** The frame as it is stored: another store cannot copy it. */
 async function fetched(chain: Chain, { key, offset, length }: CopiedRange, frame: Frame): Promise<PackedFrame> {
   const bytes = Buffer.allocUnsafe(length);
   await chain.repository.store.read(key, offset, bytes);
   const { rawBytes, hash, records, runs, digests } = frame;
+  if (!createHash('sha256').update(bytes).digest().subarray(0, hash.length).equals(hash)) {
+    const name = chain.repository.store.nameOf(key);
+    throw new RbdeltaError('corrupt', `the frame ${offset}~${length} of ${name} is damaged: its hash is another`, {
+      hint: checkHint,
+    });
+  }
   return { ...nothing, bytes, rawBytes, hash, records, runs, digests };
 }
 

@@ -40,7 +40,8 @@ export interface Retained<T> {
 export function retain<T extends Candidate>(points: readonly T[], policy: Policy): Retained<T> {
   checkPolicy(policy);
   const oldestFirst = [...points].sort((a, b) => a.createdMs - b.createdMs || (a.id < b.id ? -1 : 1));
-  const newestMs = oldestFirst.at(-1)?.createdMs ?? 0;
+  // The newest by its id: one that a wrong clock has dated into the future must not make all others old.
+  const newestMs = points.reduce((newest, point) => (point.id > newest.id ? point : newest), none).createdMs;
   const reasons = new Map<T, string[]>(oldestFirst.map((point) => [point, []]));
   const keep = (point: T, reason: string): void => void reasons.get(point)?.push(reason);
 
@@ -68,6 +69,8 @@ export function retain<T extends Candidate>(points: readonly T[], policy: Policy
     remove: oldestFirst.filter((point) => reasons.get(point)?.length === 0),
   };
 }
+
+const none = { id: '', createdMs: 0 };
 
 const periods = [
   ['hourly', (time: Date) => time.toISOString().slice(0, 13)],

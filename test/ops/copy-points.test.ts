@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -94,6 +94,18 @@ describe.each(['the same key', 'another key'])('to a repository with %s', (which
     expect(await copyPoints(world.repository, to, image, new Set([third]), options)).toMatchObject([{ base: second }]);
     await expectCopied(to, [second, third, fourth]);
   });
+});
+
+test.each(['the same key', 'another key'])('a damaged frame is not copied to a repository with %s', async (which) => {
+  const to = await other(which === 'the same key' ? world.repository.digestKey : undefined);
+  const [first = ''] = states.keys();
+  const path = join(world.repoDir, `rbd/vm/${first}/000000.rbdiff.zst`);
+  const bytes = await readFile(path);
+  bytes[bytes.length >> 1]! ^= 4;
+  await writeFile(path, bytes);
+  const copied = copyPoints(world.repository, to, image, new Set(states.keys()), options);
+  await expect(copied).rejects.toMatchObject({ code: 'corrupt' });
+  expect(await idsIn(to)).toEqual([]);
 });
 
 test('the plan: the nearest point below that is there, or comes before it', () => {

@@ -4,7 +4,8 @@ import type { WritableImage } from '../../src/image/port.ts';
 import type { CatalogEntry } from '../../src/format/repository.ts';
 import { flatten, forget, planPrune, prune } from '../../src/ops/forget.ts';
 import { planForget } from '../../src/ops/forget-plan.ts';
-import { readPoints } from '../../src/repo/catalog.ts';
+import { markPoint } from '../../src/ops/repo-mark.ts';
+import { readCatalog, readPoints, updateCatalog } from '../../src/repo/catalog.ts';
 import { noise, numbers } from '../kit/noise.ts';
 import { makeRepoWorld, nameOf, type RepoWorld, specOf } from '../kit/repo-world.ts';
 import { stateOf } from '../kit/chain-state.ts';
@@ -134,6 +135,22 @@ describe('prune', () => {
     await expectStates(made, states, ids.slice(3));
     expect((await prune(made.repository, image, { last: 2 }, options)).removed).toEqual([]);
   });
+});
+
+test('a catalog that does not know of a pin: nothing is removed', async () => {
+  const { made, states } = await history(31, 3);
+  const [first = ''] = states.keys();
+  const entries = await readCatalog(made.repository, image);
+  await markPoint(made.repository, image, first, { pinned: true }, { operation: 'pin', version: 'test' });
+  await updateCatalog(made.repository, image, () => entries);
+  await expect(prune(made.repository, image, { last: 1 }, options)).rejects.toThrow(
+    'the catalog of rbd/vm is not what',
+  );
+  // to pin it again mends the catalog
+  await markPoint(made.repository, image, first, { pinned: true }, { operation: 'pin', version: 'test' });
+  const { removed } = await prune(made.repository, image, { last: 1 }, options);
+  expect(removed).not.toContain(first);
+  expect((await readPoints(made.repository, image)).map(({ id }) => id)).toContain(first);
 });
 
 describe('planForget', () => {

@@ -212,7 +212,7 @@ describe('repo cat', () => {
 
 describe('repo pin, repo tag', () => {
   const mark = (marks: Parameters<typeof markPoint>[3], options = {}) =>
-    markPoint(world.repository, nameOf('vm'), ids[1]!, marks, { operation: 'tag', ...options });
+    markPoint(world.repository, nameOf('vm'), ids[1]!, marks, { version: 'test', operation: 'tag', ...options });
   const entry = async () => (await readPoints(world.repository, nameOf('vm')))[1]!;
 
   test('change manifest and catalog', async () => {

@@ -45,6 +45,13 @@ describe('retain', () => {
     ]);
   });
 
+  test('a point that a wrong clock has dated into the future makes no others old', () => {
+    const wrong = at('2036-01-01T00:00:00Z', { id: '2026-11-03' });
+    const points = ['2026-11-01', '2026-11-02', '2026-11-04', '2026-11-05'].map((day) => at(`${day}T03:00:00Z`));
+    expect(retain([...points, wrong], { withinMs: 30 * 86_400_000 }).remove).toEqual([]);
+    expect(retain([...points, wrong], { daily: 5 }).remove).toEqual([]);
+  });
+
   test('tags and pins keep', () => {
     const points = [
       at('2020-01-01T00:00:00Z', { pinned: true }),
