@@ -4,11 +4,12 @@ import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errnoOf } from '../bytes/errno.ts';
 import { printable } from '../bytes/text.ts';
-import { codeOfErrno, exitStatus, RbdeltaError } from '../error.ts';
+import { exitStatus } from '../error.ts';
 import { type Args, readArgs, usage } from './args.ts';
 import type { Command } from './command.ts';
 import { chooseCluster } from './cluster.ts';
 import { commandOf, commands } from './commands.ts';
+import { knownFailure } from './failure.ts';
 import { Positionals } from './names.ts';
 import { cluster } from './options.ts';
 import { type Progress, silent, terminalProgress } from './progress.ts';
@@ -148,7 +149,7 @@ const takesMany = ({ positionals }: Command): boolean => positionals.at(-1)?.inc
 
 /** Prints what went wrong; returns the status. */
 function fail(error: unknown, say: (text: string) => void): number {
-  const known = error instanceof RbdeltaError ? error : fromErrno(error);
+  const known = knownFailure(error);
   if (known === null) {
     say(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
     say('rbdelta: this is a bug in rbdelta, please report it with the lines above\n');
@@ -161,12 +162,6 @@ function fail(error: unknown, say: (text: string) => void): number {
     if (hint !== undefined) say(`hint: ${oneLine(hint)}\n`);
   }
   return exitStatus[known.code];
-}
-
-/** A failure of the operating system that nobody put into words. */
-function fromErrno(error: unknown): RbdeltaError | null {
-  const errno = errnoOf(error);
-  return errno === null ? null : new RbdeltaError(codeOfErrno(errno), (error as Error).message, { cause: error });
 }
 
 /** Of a file that is not there: that its directory is not there either is what there is to know. */

@@ -1,6 +1,6 @@
 // rbdelta backup: new points of images in a repository.
 
-import { RbdeltaError, exitStatus } from '../../error.ts';
+import { printable } from '../../bytes/text.ts';
 import type { Cluster } from '../../image/port.ts';
 import { type BackupOptions, type BackupResult, backup, dryBackup } from '../../ops/backup.ts';
 import type { BackupPlan } from '../../ops/backup-plan.ts';
@@ -12,7 +12,8 @@ import { withCluster } from '../cluster.ts';
 import type { Call, Command } from '../command.ts';
 import { runHook } from '../hooks.ts';
 import { cluster } from '../options.ts';
-import { bytesText, list, object, optional, toJson, type Tree } from '../print.ts';
+import { attempt, conclude, failed, type Outcome } from '../per-image.ts';
+import { bytesText, type Field, optional } from '../print.ts';
 import { placeOf, storeOptions, withRepository } from '../repository.ts';
 import { usage } from '../args.ts';
 import { millisecondsFrom } from '../values.ts';
@@ -67,55 +68,73 @@ export const command: Command = {
       signal: call.signal,
       onNotice: call.notice,
     });
-    const outcomes: Outcome[] = [];
+    const outcomes: Outcome<Done>[] = [];
     await withRepository(call, where, async (repository) => {
-      await withSources(call, words, async (sources) => {
+      await withSources(call, words, outcomes, async (sources) => {
         if (snap !== null && sources.length > 1) throw usage('--snap names a snapshot of one image, not of several');
-        for (const source of sources) outcomes.push(await one(call, repository, source, options(source)));
+        const run: Run = { count: sources.length, bytesRead: 0, bytesStored: 0 };
+        for (const [index, source] of sources.entries()) {
+          const work = () => one(call, repository, source, options(source), { ...run, index });
+          const outcome = await attempt(call, source.name, work);
+          outcomes.push(outcome);
+          run.bytesRead += outcome.result?.result?.bytesRead ?? 0;
+          run.bytesStored += outcome.result?.result?.storedBytes ?? 0;
+        }
       });
     });
-    if (args.has('json')) await call.stdout.write(toJson(list('image', outcomes.map(outcomeTree)), false));
-    return outcomes.find(({ status }) => status !== 0)?.status;
+    return conclude(call, outcomes, ({ plan, result }) => [
+      ...(plan === null ? [] : planFields(plan)),
+      ...(result === null ? [] : resultFields(result)),
+    ]);
   },
 };
 
-interface Outcome {
-  image: string;
-  status: number;
+interface Done {
   result: BackupResult | null;
   plan: BackupPlan | null;
-  error: string | null;
 }
 
-/** Backs one image up, and says in one line what was done or why not. */
-async function one(call: Call, repository: Repository, source: BackupSource, options: BackupOptions): Promise<Outcome> {
-  const outcome: Outcome = { image: source.name, status: 0, result: null, plan: null, error: null };
-  try {
-    if (call.args.has('dry-run')) {
-      outcome.plan = await dryBackup(repository, source, options);
-      if (!call.args.has('json')) await call.stdout.write(`${planText(source, outcome.plan)}\n`);
-      return outcome;
-    }
-    const progress = call.progress(`Backing up ${source.name}`);
-    const result = await backup(repository, source, {
-      ...options,
-      onProgress: ({ reached, size }) => progress.update(reached, size),
-    });
-    outcome.result = result;
-    progress.clear();
-    call.notice(resultText(source, result));
-  } catch (error) {
-    if (!(error instanceof RbdeltaError) || error.code === 'interrupted') throw error;
-    outcome.status = exitStatus[error.code];
-    outcome.error = error.message;
-    call.notice(`${source.name}: ${error.message}${error.hint === undefined ? '' : `\nhint: ${error.hint}`}`);
+/** How many images there are, and what was done for those that are finished. */
+interface Run {
+  count: number;
+  bytesRead: number;
+  bytesStored: number;
+}
+
+/** Backs one image up, and says in one line what was done. */
+async function one(
+  call: Call,
+  repository: Repository,
+  source: BackupSource,
+  options: BackupOptions,
+  { count, index, ...before }: Run & { index: number },
+): Promise<Done> {
+  if (call.args.has('dry-run')) {
+    const plan = await dryBackup(repository, source, options);
+    if (!call.args.has('json')) await call.stdout.write(`${planText(source, plan)}\n`);
+    return { plan, result: null };
   }
-  return outcome;
+  const name = printable(source.name);
+  const progress = call.progress(
+    count === 1 ? `Backing up ${name}` : `Backing up ${index + 1} of ${count} images, ${name}`,
+  );
+  const result = await backup(repository, source, {
+    ...options,
+    onProgress(at) {
+      const bytesRead = before.bytesRead + at.bytesRead;
+      const bytesStored = before.bytesStored + at.bytesStored;
+      progress.backup({ ...at, inAll: count === 1 ? null : { bytesRead, bytesStored } });
+    },
+  });
+  progress.clear();
+  call.notice(resultText(source, result));
+  return { plan: null, result };
 }
 
 async function withSources(
   call: Call,
   words: readonly string[],
+  outcomes: Outcome<Done>[],
   use: (sources: BackupSource[]) => Promise<void>,
 ): Promise<void> {
   const files = words.filter((word) => word.startsWith('file:'));
@@ -123,7 +142,7 @@ async function withSources(
   const fileSources = files.map((word) => fileBackupSource(word.slice('file:'.length)));
   if (rest.length === 0) return use(fileSources);
   await withCluster(call, async (cluster: Cluster, pool) => {
-    const specs = await matchImages(cluster, rest, pool);
+    const specs = await matchImages(cluster, rest, pool, (word, error) => outcomes.push(failed(call, word, error)));
     await use([...specs.map((spec) => imageSource(cluster, spec)), ...fileSources]);
   });
 }
@@ -156,33 +175,23 @@ const planText = ({ name }: BackupSource, { method, base, snapshot, notice }: Ba
   return `${name}: ${kind}, of ${from}${notice === null ? '' : `\n  ${notice}`}`;
 };
 
-function outcomeTree({ image, status, result, plan, error }: Outcome): Tree {
-  return object(
-    ['image', image],
-    ['status', status],
-    optional('error', error),
-    ...(plan === null
-      ? []
-      : ([
-          ['method', plan.method],
-          optional('base', plan.base?.id ?? null),
-          optional('snapshot', plan.snapshot.ours ? null : plan.snapshot.name),
-        ] as const)),
-    ...(result === null
-      ? []
-      : ([
-          ['point', result.point],
-          ['method', result.method],
-          optional('base', result.base),
-          ['snapshot', result.snapshot],
-          ['size', result.size],
-          ['read_bytes', result.bytesRead],
-          ['data_bytes', result.dataBytes],
-          ['zero_bytes', result.zeroBytes],
-          ['stored_bytes', result.storedBytes],
-          ['resumed_bytes', result.resumedBytes],
-          ['fingerprint', result.fingerprint],
-          ['seconds', result.seconds],
-        ] as const)),
-  );
-}
+const planFields = ({ method, base, snapshot }: BackupPlan): (Field | null)[] => [
+  ['method', method],
+  optional('base', base?.id ?? null),
+  optional('snapshot', snapshot.ours ? null : snapshot.name),
+];
+
+const resultFields = (result: BackupResult): (Field | null)[] => [
+  ['point', result.point],
+  ['method', result.method],
+  optional('base', result.base),
+  ['snapshot', result.snapshot],
+  ['size', result.size],
+  ['read_bytes', result.bytesRead],
+  ['data_bytes', result.dataBytes],
+  ['zero_bytes', result.zeroBytes],
+  ['stored_bytes', result.storedBytes],
+  ['resumed_bytes', result.resumedBytes],
+  ['fingerprint', result.fingerprint],
+  ['seconds', result.seconds],
+];

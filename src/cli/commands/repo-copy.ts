@@ -1,13 +1,15 @@
 // rbdelta repo copy: points into another repository.
 
-import { printable } from '../../bytes/text.ts';
+import { counted, printable } from '../../bytes/text.ts';
+import type { CatalogEntry } from '../../format/repository.ts';
 import { copyPoints, planCopy } from '../../ops/copy-points.ts';
 import { readPoints } from '../../repo/catalog.ts';
 import { findImages, findPoint } from '../../repo/find-point.ts';
 import { type ImageName, isPointId, textOf } from '../../repo/keys.ts';
 import type { Repository } from '../../repo/repository.ts';
-import type { Command } from '../command.ts';
-import { bytesText, list, object, optional, toJson, type Tree } from '../print.ts';
+import type { Call, Command } from '../command.ts';
+import { attempt, conclude, type Outcome } from '../per-image.ts';
+import { bytesText, type Field, list, object, optional } from '../print.ts';
 import { placeOf, repositoryFrom, storeOptions, withRepository } from '../repository.ts';
 import { forgetOptions } from './repo-prune.ts';
 
@@ -23,68 +25,85 @@ export const command: Command = {
   notes:
     'The other repository is made by `repo init`; with `repo init --like` it has the same key, and frames are copied as ' +
     'they are. With another key the points are decompressed, digested and compressed again. A point whose base is not copied ' +
-    'gets what it needs, and builds on the nearest one that is there.',
+    'gets what it needs, and builds on the nearest one that is there. An image that fails does not keep the others from being ' +
+    'copied; the status is that of the first failure.',
   async run(call) {
     const from = repositoryFrom(call);
     const to = placeOf(call.positionals.take());
     const words = call.positionals.rest();
-    const results: Tree[] = [];
+    const outcomes: Outcome<readonly Field[]>[] = [];
     await withRepository(call, from, (source) =>
       withRepository(call, to, async (target) => {
-        for (const { image, ids } of await chosen(source, words)) {
-          const name = textOf(image);
-          if (call.args.has('dry-run')) {
-            const plan = planCopy(await readPoints(source, image), ids, await readPoints(target, image));
-            for (const { point, base } of plan) {
-              results.push(object(['image', name], ['point', point.id], optional('base', base)));
-              const on = base === null ? 'as a full' : `on ${base}`;
-              if (!call.args.has('json')) await call.stdout.write(`${printable(name)} ${point.id} ${on}\n`);
-            }
-            continue;
-          }
-          const progress = call.progress(`Copying ${printable(name)}`);
-          const { onProgress: _, ...options } = forgetOptions(call);
-          const copied = await copyPoints(source, target, image, ids, {
-            ...options,
-            onProgress: (_point, reached, size) => progress.update(reached, size),
-          });
-          const bytes = copied.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
-          progress.finish(`copied ${copied.length} points of ${printable(name)}, ${bytesText(bytes)}`);
-          for (const { point, base, storedBytes } of copied)
-            results.push(
-              object(['image', name], ['point', point], optional('base', base), ['stored_bytes', storedBytes]),
-            );
+        for (const one of await chosen(call, source, words, outcomes)) {
+          const act = call.args.has('dry-run') ? planOne : copyOne;
+          outcomes.push(await attempt(call, textOf(one.image), () => act(call, source, target, one)));
         }
       }),
     );
-    if (call.args.has('json')) await call.stdout.write(toJson(list('point', results), false));
+    return conclude(call, outcomes, (fields) => fields);
   },
 };
 
-/** Words name points (with an @, or by id) or images; none means everything. */
+async function planOne(call: Call, source: Repository, target: Repository, chosen: Chosen): Promise<Field[]> {
+  const { image } = chosen;
+  const points = await readPoints(source, image);
+  const plan = planCopy(points, idsOf(chosen, points), await readPoints(target, image));
+  for (const { point, base } of plan) {
+    const on = base === null ? 'as a full' : `on ${base}`;
+    if (!call.args.has('json')) await call.stdout.write(`${printable(textOf(image))} ${point.id} ${on}\n`);
+  }
+  const trees = plan.map(({ point, base }) => object(['point', point.id], optional('base', base)));
+  return [['copy', list('point', trees)]];
+}
+
+async function copyOne(call: Call, source: Repository, target: Repository, chosen: Chosen): Promise<Field[]> {
+  const { image } = chosen;
+  const progress = call.progress(`Copying ${printable(textOf(image))}`);
+  const { onProgress: _, ...options } = forgetOptions(call);
+  const ids = idsOf(chosen, await readPoints(source, image));
+  const copied = await copyPoints(source, target, image, ids, {
+    ...options,
+    onProgress: (_point, reached, size) => progress.update(reached, size),
+  });
+  const bytes = copied.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
+  progress.finish(`copied ${counted(copied.length, 'point')} of ${printable(textOf(image))}, ${bytesText(bytes)}`);
+  const trees = copied.map(({ point, base, storedBytes }) =>
+    object(['point', point], optional('base', base), ['stored_bytes', storedBytes]),
+  );
+  return [['copied', list('point', trees)]];
+}
+
+interface Chosen {
+  image: ImageName;
+  /** null: all. */
+  ids: Set<string> | null;
+}
+
+const idsOf = ({ ids }: Chosen, points: readonly CatalogEntry[]): Set<string> =>
+  ids ?? new Set(points.map(({ id }) => id));
+
+/** Words name points (with an @, or by id) or images; none means everything. Words that name nothing are told of. */
 async function chosen(
+  call: Call,
   source: Repository,
   words: readonly string[],
-): Promise<{ image: ImageName; ids: ReadonlySet<string> }[]> {
-  const found = new Map<string, { image: ImageName; ids: Set<string> }>();
-  const add = (image: ImageName, ids: readonly string[]): void => {
-    const of = found.get(textOf(image)) ?? { image, ids: new Set() };
-    for (const id of ids) of.ids.add(id);
-    found.set(textOf(image), of);
+  outcomes: Outcome<readonly Field[]>[],
+): Promise<Iterable<Chosen>> {
+  const found = new Map<string, Chosen>();
+  const addImages = async (word: string | null): Promise<void> => {
+    for (const image of await findImages(source, word)) found.set(textOf(image), { image, ids: null });
   };
-  const addImages = async (name: string | null): Promise<void> => {
-    for (const image of await findImages(source, name))
-      add(
-        image,
-        (await readPoints(source, image)).map(({ id }) => id),
-      );
+  const addPoint = async (word: string): Promise<void> => {
+    const { image, entry } = await findPoint(source, word, { nowMs: Date.now() });
+    const of = found.get(textOf(image)) ?? { image, ids: new Set() };
+    of.ids?.add(entry.id);
+    found.set(textOf(image), of);
   };
   if (words.length === 0) await addImages(null);
   for (const word of words) {
-    if (word.includes('@') || isPointId(word)) {
-      const { image, entry } = await findPoint(source, word, { nowMs: Date.now() });
-      add(image, [entry.id]);
-    } else await addImages(word);
+    const isPoint = word.includes('@') || isPointId(word);
+    const added = await attempt(call, word, () => (isPoint ? addPoint(word) : addImages(word)));
+    if (added.status !== 0) outcomes.push({ ...added, result: null });
   }
-  return [...found.values()];
+  return found.values();
 }

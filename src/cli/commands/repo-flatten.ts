@@ -2,9 +2,10 @@
 
 import { flatten } from '../../ops/forget.ts';
 import { chainIds, findPoint } from '../../repo/find-point.ts';
+import { textOf } from '../../repo/keys.ts';
 import type { Command } from '../command.ts';
-import { rebasedTree } from '../forgotten.ts';
-import { bytesText, object, toJson } from '../print.ts';
+import { rebasedTree, rebasingTree } from '../forgotten.ts';
+import { bytesText, list, object, toJson, type Tree } from '../print.ts';
 import { pointFrom, repositoryFrom, storeOptions, withRepository } from '../repository.ts';
 import { forgetOptions } from './repo-prune.ts';
 
@@ -21,14 +22,15 @@ export const command: Command = {
     const word = pointFrom(call);
     await withRepository(call, where, async (repository) => {
       const { image, entry, points } = await findPoint(repository, word, { nowMs: Date.now() });
-      const chain = chainIds(points, entry.id);
       const json = call.args.has('json');
+      const print = (name: string, trees: readonly Tree[]): Promise<void> =>
+        call.stdout.write(toJson(object(['image', textOf(image)], [name, list('point', trees)]), false));
       if (call.args.has('dry-run')) {
-        const text = entry.base === null ? 'is a full' : `becomes a full, of ${chain.length} points`;
-        await call.stdout.write(
-          json ? toJson(object(['point', entry.id], ['points', chain.length]), false) : `${entry.id} ${text}\n`,
-        );
-        return;
+        const ids = chainIds(points, entry.id);
+        const absorbs = points.filter(({ id }) => id !== entry.id && ids.includes(id));
+        const text = entry.base === null ? 'is a full' : `becomes a full, of ${ids.length} points`;
+        if (!json) return call.stdout.write(`${entry.id} ${text}\n`);
+        return print('rewrite', entry.base === null ? [] : [rebasingTree({ point: entry, base: null, absorbs })]);
       }
       const progress = call.progress(`Flattening ${entry.id}`);
       const done = await flatten(repository, image, entry.id, {
@@ -40,7 +42,7 @@ export const command: Command = {
           ? `${entry.id} is a full already`
           : `${entry.id} is a full: ${bytesText(done.storedBytes)}, ${done.copiedFrames} frames as they were`,
       );
-      if (json) await call.stdout.write(toJson(done === null ? object(['point', entry.id]) : rebasedTree(done), false));
+      if (json) await print('rewritten', done === null ? [] : [rebasedTree(done)]);
     });
   },
 };

@@ -4,10 +4,12 @@ import { printable } from '../../bytes/text.ts';
 import { forget, planToForget } from '../../ops/forget.ts';
 import { findPoint } from '../../repo/find-point.ts';
 import { type ImageName, textOf } from '../../repo/keys.ts';
+import type { Repository } from '../../repo/repository.ts';
 import { usage } from '../args.ts';
-import type { Command } from '../command.ts';
-import { forgotten, planText } from '../forgotten.ts';
-import { list, toJson, type Tree } from '../print.ts';
+import type { Call, Command } from '../command.ts';
+import { forgottenFields, planFields, planText } from '../forgotten.ts';
+import { attempt, conclude, type Outcome } from '../per-image.ts';
+import type { Field } from '../print.ts';
 import { repositoryFrom, storeOptions, withRepository } from '../repository.ts';
 import { forgetOptions, tell } from './repo-prune.ts';
 
@@ -23,32 +25,43 @@ export const command: Command = {
     const where = repositoryFrom(call);
     const words = call.positionals.rest();
     if (words.length === 0) throw usage('point was not specified', 'rbdelta repo list shows the points');
-    const results: Tree[] = [];
+    const outcomes: Outcome<readonly Field[]>[] = [];
     await withRepository(call, where, async (repository) => {
       const wanted = new Map<string, { image: ImageName; ids: Set<string> }>();
       for (const word of words) {
-        const { image, entry } = await findPoint(repository, word, { nowMs: Date.now() });
+        const found = await attempt(call, word, () => findPoint(repository, word, { nowMs: Date.now() }));
+        if (found.result === null) {
+          outcomes.push({ ...found, result: null });
+          continue;
+        }
+        const { image, entry } = found.result;
         const of = wanted.get(textOf(image)) ?? { image, ids: new Set() };
         of.ids.add(entry.id);
         wanted.set(textOf(image), of);
       }
       for (const [name, { image, ids }] of wanted) {
-        if (call.args.has('dry-run')) {
-          const plan = await planToForget(repository, image, ids);
-          if (call.args.has('json')) results.push(list('point', [...ids]));
-          else await call.stdout.write(`${printable(name)}\n${planText(plan)}`);
-          continue;
-        }
-        const progress = call.progress(`Rewriting ${printable(name)}`);
-        const done = await forget(repository, image, ids, {
-          ...forgetOptions(call),
-          onProgress: (reached, size) => progress.update(reached, size),
-        });
-        progress.clear();
-        tell(call, name, done);
-        results.push(forgotten(name, done));
+        const act = call.args.has('dry-run') ? planOne : forgetOne;
+        outcomes.push(await attempt(call, name, () => act(call, repository, image, ids)));
       }
     });
-    if (call.args.has('json')) await call.stdout.write(toJson(list('image', results), false));
+    return conclude(call, outcomes, (fields) => fields);
   },
 };
+
+async function planOne(call: Call, repository: Repository, image: ImageName, ids: Set<string>): Promise<Field[]> {
+  const plan = await planToForget(repository, image, ids);
+  if (!call.args.has('json')) await call.stdout.write(`${printable(textOf(image))}\n${planText(plan)}`);
+  return planFields(plan);
+}
+
+async function forgetOne(call: Call, repository: Repository, image: ImageName, ids: Set<string>): Promise<Field[]> {
+  const name = textOf(image);
+  const progress = call.progress(`Rewriting ${printable(name)}`);
+  const done = await forget(repository, image, ids, {
+    ...forgetOptions(call),
+    onProgress: (reached, size) => progress.update(reached, size),
+  });
+  progress.clear();
+  tell(call, name, done);
+  return forgottenFields(done);
+}

@@ -5,11 +5,13 @@ import { type Forgotten, type ForgetOptions, planPrune, prune } from '../../ops/
 import { findImages } from '../../repo/find-point.ts';
 import { type ImageName, textOf } from '../../repo/keys.ts';
 import { durationMs } from '../../repo/point-spec.ts';
+import type { Repository } from '../../repo/repository.ts';
 import { checkPolicy, type Policy } from '../../repo/retention.ts';
 import type { Args } from '../args.ts';
 import type { Call, Command } from '../command.ts';
-import { forgotten, forgottenText, planText } from '../forgotten.ts';
-import { list, object, toJson, type Tree } from '../print.ts';
+import { forgottenFields, forgottenText, planFields, planText } from '../forgotten.ts';
+import { attempt, conclude, type Outcome } from '../per-image.ts';
+import { type Field, list, object } from '../print.ts';
 import { repositoryFrom, storeOptions, withRepository } from '../repository.ts';
 import { countFrom, millisecondsFrom } from '../values.ts';
 import { version } from '../version.ts';
@@ -36,44 +38,51 @@ export const command: Command = {
   notes:
     'Each rule keeps the newest point of each of the newest hours, days, … that have one; what no rule keeps goes. Pinned ' +
     'points stay. All times are UTC; --keep-within counts back from the newest point of the image. A point that stays gets ' +
-    'what it needs of those that go first: frames are taken as they are where that is possible.',
+    'what it needs of those that go first: frames are taken as they are where that is possible. An image that fails does ' +
+    'not keep the others from being pruned; the status is that of the first failure.',
   async run(call) {
     const where = repositoryFrom(call);
     const words = call.positionals.rest();
     const policy = policyFrom(call.args);
     checkPolicy(policy);
-    const results: Tree[] = [];
+    const outcomes: Outcome<readonly Field[]>[] = [];
     await withRepository(call, where, async (repository) => {
-      const found = new Map<string, ImageName>();
-      for (const word of words.length === 0 ? [null] : words)
-        for (const image of await findImages(repository, word)) found.set(textOf(image), image);
-      for (const [name, image] of found) {
-        if (call.args.has('dry-run')) {
-          const { keep, plan } = await planPrune(repository, image, policy);
-          if (!call.args.has('json')) {
-            const kept = keep.map(({ point, reasons }) => `  keep    ${point.id}  (${reasons.join(', ')})\n`);
-            await call.stdout.write(`${printable(name)}\n${kept.join('')}${planText(plan)}`);
-          }
-          const reasons = list(
-            'point',
-            keep.map(({ point, reasons }) => object(['id', point.id], ['reasons', list('reason', reasons)])),
-          );
-          results.push(object(['image', name], ['keep', reasons], ['remove', ids(plan.remove)]));
-          continue;
-        }
-        const progress = call.progress(`Pruning ${printable(name)}`);
-        const done = await prune(repository, image, policy, {
-          ...forgetOptions(call),
-          onProgress: (reached, size) => progress.update(reached, size),
-        });
-        progress.clear();
-        tell(call, name, done);
-        results.push(forgotten(name, done));
+      const images = new Map<string, ImageName>();
+      for (const word of words.length === 0 ? [null] : words) {
+        const found = await attempt(call, word ?? where, () => findImages(repository, word));
+        if (found.result === null) outcomes.push({ ...found, result: null });
+        else for (const image of found.result) images.set(textOf(image), image);
+      }
+      for (const [name, image] of images) {
+        const act = call.args.has('dry-run') ? planOne : pruneOne;
+        outcomes.push(await attempt(call, name, () => act(call, repository, image, policy)));
       }
     });
-    if (call.args.has('json')) await call.stdout.write(toJson(list('image', results), false));
+    return conclude(call, outcomes, (fields) => fields);
   },
 };
+
+async function planOne(call: Call, repository: Repository, image: ImageName, policy: Policy): Promise<Field[]> {
+  const { keep, plan } = await planPrune(repository, image, policy);
+  if (!call.args.has('json')) {
+    const kept = keep.map(({ point, reasons }) => `  keep    ${point.id}  (${reasons.join(', ')})\n`);
+    await call.stdout.write(`${printable(textOf(image))}\n${kept.join('')}${planText(plan)}`);
+  }
+  const reasons = keep.map(({ point, reasons }) => object(['point', point.id], ['reasons', list('reason', reasons)]));
+  return [['keep', list('point', reasons)], ...planFields(plan)];
+}
+
+async function pruneOne(call: Call, repository: Repository, image: ImageName, policy: Policy): Promise<Field[]> {
+  const name = textOf(image);
+  const progress = call.progress(`Pruning ${printable(name)}`);
+  const done = await prune(repository, image, policy, {
+    ...forgetOptions(call),
+    onProgress: (reached, size) => progress.update(reached, size),
+  });
+  progress.clear();
+  tell(call, name, done);
+  return forgottenFields(done);
+}
 
 /** One line, if anything was done. */
 export function tell(call: Call, name: string, done: Forgotten): void {
@@ -90,12 +99,6 @@ export function forgetOptions(call: Call): ForgetOptions {
     ...(waitMs !== null && { waitMs }),
   };
 }
-
-const ids = (points: readonly { id: string }[]): Tree =>
-  list(
-    'point',
-    points.map(({ id }) => id),
-  );
 
 function policyFrom(args: Args): Policy {
   const count = (name: (typeof rules)[number]) => args.value(name, countFrom);
