@@ -70,6 +70,7 @@ const table = {
   remove: { group: 'Backup', describe: 'take the tags away' },
   pre: { value: 'COMMAND', group: 'Backup', describe: 'run before the snapshot is made' },
   post: { value: 'COMMAND', group: 'Backup', describe: 'run when the snapshot is made, or could not be' },
+  'hook-timeout': { value: 'SECONDS', group: 'Backup', describe: 'end a hook that takes longer [300]' },
   wait: { value: 'SECONDS', group: 'Backup', describe: 'wait for another writer of the image [0]' },
   'keep-last': { value: 'N', group: 'Keep', describe: 'the newest points' },
   'keep-hourly': { value: 'N', group: 'Keep', describe: 'one of each of the newest hours' },

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { picture } from '../../src/cli/picture.ts';
 import { bytesText, list, listPrinter, object, optional, table, timeText, toJson, toXml } from '../../src/cli/print.ts';
-import { progressLine, terminalProgress } from '../../src/cli/progress.ts';
+import { backupLine, progressLine, terminalProgress } from '../../src/cli/progress.ts';
 import { ChangeMap } from '../../src/ops/change-map.ts';
 
 describe('what is printed', () => {
@@ -72,6 +72,23 @@ describe('progress', () => {
       'Exporting: 25% (256 MiB of 1 GiB, 128 MiB/s, 0:06 left)',
     );
     expect(progressLine('Exporting', 0, 0, 0)).toContain('100%');
+  });
+
+  test('says of a backup what it reads and stores, of one image and of all', () => {
+    const mib = 1 << 20;
+    const from = { reached: 0, size: 1 << 30, bytesRead: 0, bytesStored: 0, inAll: null };
+    const at = { ...from, reached: 256 * mib, bytesRead: 128 * mib, bytesStored: 32 * mib };
+    expect(backupLine('Backing up vm', at, from, 2000)).toBe(
+      'Backing up vm: 25% (128 MiB read, 64 MiB/s, 0:06 left, 32 MiB stored)',
+    );
+    const inAll = { bytesRead: 1 << 30, bytesStored: 512 * mib };
+    expect(backupLine('Backing up 2 of 7 images, vm', { ...at, inAll }, from, 0)).toBe(
+      'Backing up 2 of 7 images, vm: 25% (128 MiB read, 32 MiB stored, in all 1 GiB read, 512 MiB stored)',
+    );
+    // One that goes on at the half: what is left is told by what was done since.
+    const resumed = { ...from, reached: 512 * mib };
+    expect(backupLine('Backing up vm', { ...resumed, reached: 768 * mib }, resumed, 2000)).toContain('75% ');
+    expect(backupLine('Backing up vm', { ...resumed, reached: 768 * mib }, resumed, 2000)).toContain('0:02 left');
   });
 
   test('writes over one line that fits the terminal, ten times a second at most, and leaves a summary', () => {

@@ -29,6 +29,7 @@ export const command: Command = {
     'compress',
     'pre',
     'post',
+    'hook-timeout',
     'wait',
     'dry-run',
     'json',
@@ -48,7 +49,7 @@ export const command: Command = {
     'If it is lost, everything is read and compared, and only what differs is stored. A run that was interrupted goes on ' +
     'when it is started again. One line for each image is printed on standard error; with --json the result goes to ' +
     'standard output. One image that fails does not keep the others from being backed up; the status is that of the first ' +
-    'failure. The hooks get RBDELTA_IMAGE; --post runs also when the snapshot could not be made.',
+    'failure. The hooks get RBDELTA_IMAGE; --post runs also when the snapshot could not be made, or --pre was ended.',
   async run(call) {
     const words = call.positionals.rest();
     const where = placeOf(words.length > 1 ? words.pop() : null);
@@ -127,6 +128,7 @@ async function one(
     },
   });
   progress.clear();
+  if (result.resumed !== null) call.notice(resultText(source, result.resumed));
   call.notice(resultText(source, result));
   return { plan: null, result };
 }
@@ -148,11 +150,14 @@ async function withSources(
 }
 
 function hooksFrom(call: Call, source: BackupSource): NonNullable<BackupOptions['hooks']> {
-  const hook = (name: 'pre' | 'post') => {
-    const command = call.args.text(name);
-    return command === null ? {} : { [name]: () => runHook(call, name, command, { RBDELTA_IMAGE: source.name }) };
+  const timeoutMs = call.args.value('hook-timeout', millisecondsFrom) ?? 300_000;
+  const env = { ...call.env, RBDELTA_IMAGE: source.name };
+  const hook = (option: 'pre' | 'post', more: { signal?: AbortSignal }) => {
+    const command = call.args.text(option);
+    return command === null ? {} : { [option]: () => runHook({ option, command, env, timeoutMs, ...more }) };
   };
-  return { ...hook('pre'), ...hook('post') };
+  // An interrupt does not end --post: it undoes what --pre did.
+  return { ...hook('pre', { signal: call.signal }), ...hook('post', {}) };
 }
 
 const resultText = ({ name }: BackupSource, result: BackupResult): string => {
