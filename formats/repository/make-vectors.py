@@ -23,7 +23,8 @@ lock = {'format': 1, 'owner': {'host': 'backup-1', 'pid': 4711, 'startTime': '01
         'operation': 'backup', 'acquired': TIME, 'leaseSeconds': 300}
 proof = {'level': 'audit', 'finished': TIME, 'ok': True, 'percent': 100, 'what': 'complete and chained', 'version': '0.1.0'}
 proofs = {'format': 1, 'proofs': [proof, {**proof, 'level': 'scrub', 'percent': 2.5, 'ok': False}],
-          'scrubbed': {'percent': 2.5, 'frames': 17, 'since': LATER}}
+          'scrubbed': {'percent': 2.5, 'frames': 17, 'since': LATER, 'directorySha256': 'd1' * 32, 'damaged': 2,
+                       'first': 'the frame 17~4 is damaged'}}
 delete = {'format': 1, 'operation': 'delete', 'points': [FIRST, SECOND], **BEGUN}
 rewrite = {'format': 1, 'operation': 'rewrite', 'point': FIRST, 'keep': ['000000.rbdiff.zst', 'index'], **BEGUN}
 
@@ -54,6 +55,7 @@ valid = [
     ('lock', 'a lock', lock),
     ('lock', 'a lock of a host that does not tell when processes began', changed(lock, owner__startTime=None)),
     ('proofs', 'two proofs', proofs),
+    ('proofs', 'a scrub that found nothing so far', changed(proofs, scrubbed__damaged=0, scrubbed__first=None)),
     ('proofs', 'no proofs', {'format': 1, 'proofs': [], 'scrubbed': None}),
 ]
 
@@ -81,6 +83,8 @@ refused = [
     ('proofs', 'another level', changed(proofs, proofs=[{**proof, 'level': 'hope'}]), 'corrupt', 'proofs.0.level must be'),
     ('proofs', 'a level twice', changed(proofs, proofs=[proof, proof]), 'corrupt', 'proofs must be one of each level'),
     ('proofs', 'more than all', changed(proofs, scrubbed__percent=100.1), 'corrupt', 'scrubbed.percent must be from 0 to 100'),
+    ('proofs', 'a scrub of nobody knows which archive', changed(proofs, scrubbed__directorySha256=...), 'corrupt', 'scrubbed.directorySha256 is missing'),
+    ('proofs', 'a scrub that does not tell what it found', changed(proofs, scrubbed__damaged=...), 'corrupt', 'scrubbed.damaged is missing'),
     ('proofs', 'no word on a scrub', changed(proofs, scrubbed=...), 'corrupt', 'scrubbed is missing'),
 ]
 for codec, value in [('repository', repository), ('catalog', catalog), ('intent', delete), ('lock', lock), ('proofs', proofs)]:

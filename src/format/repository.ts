@@ -137,8 +137,20 @@ const proofsSchema = v.object({
     v.array(proofSchema),
     v.check((proofs) => new Set(proofs.map((proof) => proof.level)).size === proofs.length, 'one of each level'),
   ),
-  /** Where a scrub goes on: how much of the frames is done; null when none was begun. */
-  scrubbed: v.nullable(v.object({ percent, frames: size, since: time })),
+  /** Where a scrub goes on; null when none was begun. */
+  scrubbed: v.nullable(
+    v.object({
+      /** How much of the frames is done. */
+      percent,
+      frames: size,
+      since: time,
+      /** The directory of the index that the frames are of: of another archive, their numbers mean nothing. */
+      directorySha256: sha256Hex,
+      /** How many of those frames cannot be read, and what is wrong with the first of them. */
+      damaged: size,
+      first: v.nullable(v.string()),
+    }),
+  ),
 });
 /** `proofs.json` of a point. */
 export type Proofs = v.InferOutput<typeof proofsSchema>;

@@ -10,19 +10,22 @@ import { counted, printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import { blockBytes } from '../format/archive-index.ts';
 import type { Manifest } from '../format/manifest.ts';
-import type { CatalogEntry, Proof } from '../format/repository.ts';
+import type { CatalogEntry, Proof, Proofs } from '../format/repository.ts';
 import type { Image } from '../image/port.ts';
-import { readManifest } from '../repo/catalog.ts';
-import { type Chain, loadChain } from '../repo/chain.ts';
+import { readCatalog, readManifest } from '../repo/catalog.ts';
+import { type Chain, type ChainPoint, loadChain } from '../repo/chain.ts';
 import { chainIds } from '../repo/find-point.ts';
 import { type ImageName, textOf } from '../repo/keys.ts';
-import { loadProofs, type NewProofs, recordProofs } from '../repo/proofs.ts';
+import { isOutdated } from '../repo/outdated.ts';
+import { loadProofs } from '../repo/proofs.ts';
+import { type NewProofs, recordProofs } from '../repo/record-proofs.ts';
 import type { Repository } from '../repo/repository.ts';
 import { startUnpacker, type Unpacker } from '../repo/unpack.ts';
 import { compareState } from './compare-state.ts';
+import { goneMeanwhile } from './repo-show.ts';
 import { damagedPointOf } from './restore-plan.ts';
 import { auditChain, type Damage, isDamage } from './verify-audit.ts';
-import { rehearse, type RehearseOptions } from './verify-rehearse.ts';
+import { type RehearseOptions, rehearse } from './verify-rehearse.ts';
 import { type Scrub, scrubPoint } from './verify-scrub.ts';
 
 export type Level = Proof['level'];
@@ -71,8 +74,8 @@ export class Verifier {
   readonly #repository: Repository;
   readonly #options: VerifyOptions;
   readonly #unpacker: Unpacker = startUnpacker();
-  /** By image and point: what a scrub of this run has read. */
-  readonly #scrubbed = new Map<string, Scrub>();
+  /** By image, point and index: what a scrub of this run has read. */
+  readonly #scrubbed = new Map<string, PointScrub>();
 
   constructor(repository: Repository, options: VerifyOptions) {
     this.#repository = repository;
@@ -86,7 +89,7 @@ export class Verifier {
   /** Damage is a result; what keeps from looking (no network, no such snapshot, an interruption) is thrown. */
   async verify(target: VerifyTarget): Promise<VerifiedPoint> {
     const { level } = this.#options;
-    const { proofs, ...found } = await this.#look(target);
+    const { proofs, of, ...found } = await this.#look(target);
     const bad = new Set(found.damages.map(({ point }) => point));
     const isAffected = ({ id }: CatalogEntry): boolean => chainIds(target.points, id).some((one) => bad.has(one));
     const result: VerifiedPoint = {
@@ -98,39 +101,70 @@ export class Verifier {
       affected: target.points.filter(isAffected).map(({ id }) => id),
       unaffected: target.points.filter((entry) => !isAffected(entry)).map(({ id }) => id),
     };
-    await this.#record(target.image, [...proofs, ...this.#proofOf(result)]);
+    await this.#record(target.image, [...proofs, ...this.#proofOf(result, of)]);
     return result;
   }
 
+  /** Nothing is locked: damage that a writer's rewrite makes it seem is looked at again, as the point is then. */
   async #look(target: VerifyTarget): Promise<Found> {
     const { image, point, points } = target;
     const expected = chainIds(points, point);
-    let chain: Chain;
-    try {
-      chain = await loadChain(this.#repository, image, point, { expected, unpacker: this.#unpacker });
-    } catch (error) {
-      if (!isDamage(error)) throw error;
-      const damages = [
-        { point: await this.#firstBroken(image, [point, ...expected.slice(1)]), message: error.message },
-      ];
-      return { what: error.message, percent: 0, damages, proofs: [] };
+    let refusal: string | null = null;
+    for (;;) {
+      let chain: Chain;
+      try {
+        chain = await loadChain(this.#repository, image, point, { expected, unpacker: this.#unpacker });
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        if (error.message === refusal) return this.#broken(target, expected, error);
+        refusal = error.message;
+        continue;
+      }
+      try {
+        const found = await this.#lookAtChain(chain, point);
+        if (found.damages.length === 0 || !(await isOutdated(chain))) return found;
+        // of what was not rewritten
+        await this.#record(image, found.proofs);
+        this.#options.onNotice?.(`the chain of ${point} of ${textOf(image)} was rewritten meanwhile: it is read again`);
+      } finally {
+        await chain.close();
+      }
     }
+  }
+
+  /** A chain that cannot be loaded. */
+  async #broken({ image, point }: VerifyTarget, expected: readonly string[], error: RbdeltaError): Promise<Found> {
+    const isThere = async (): Promise<boolean> =>
+      (await readCatalog(this.#repository, image)).some(({ id }) => id === point);
+    const broken = await this.#firstBroken(image, [point, ...expected.slice(1)]);
+    if (error.code === 'notFound' && broken === point && !(await isThere())) throw goneMeanwhile(image, point);
+    return {
+      what: error.message,
+      percent: 0,
+      damages: [{ point: broken, message: error.message }],
+      proofs: [],
+      of: new Map(),
+    };
+  }
+
+  async #lookAtChain(chain: Chain, point: string): Promise<Found> {
+    const of = new Map(chain.points.map(({ id, manifest }) => [id, manifest.index.directorySha256]));
     let source: Image | null = null;
     try {
       // That the snapshot is gone is no damage of the point.
       if (this.#options.level === 'source') source = await this.#openSource(chain);
-      return await this.#lookAt(chain, source).catch((error: unknown) => {
+      const found = await this.#lookAt(chain, source).catch((error: unknown) => {
         if (!isDamage(error)) throw error;
         const damages = [{ point: damagedPointOf(error) ?? point, message: error.message }];
         return { what: error.message, percent: 0, damages, proofs: [] };
       });
+      return { ...found, of };
     } finally {
       await source?.close();
-      await chain.close();
     }
   }
 
-  async #lookAt(chain: Chain, source: Image | null): Promise<Found> {
+  async #lookAt(chain: Chain, source: Image | null): Promise<Omit<Found, 'of'>> {
     const { level } = this.#options;
     if (level === 'scrub') return this.#scrub(chain);
     const count = counted(chain.points.length, 'point');
@@ -146,7 +180,7 @@ export class Verifier {
   }
 
   /** Each point of the chain, once in a run; how far it came is written down, also when it is interrupted. */
-  async #scrub(chain: Chain): Promise<Found> {
+  async #scrub(chain: Chain): Promise<Omit<Found, 'of'>> {
     const { percent = 100, signal, onProgress } = this.#options;
     const { image } = chain;
     const totalBytes = chain.points.reduce(
@@ -154,56 +188,87 @@ export class Verifier {
       0,
     );
     const proofs: NewProofs[] = [];
-    const all: Scrub[] = [];
+    const all: PointScrub[] = [];
     let doneBytes = 0;
     for (const point of chain.points) {
-      const key = `${textOf(image)}@${point.id}`;
+      const key = `${textOf(image)}@${point.id} ${point.manifest.index.directorySha256}`;
       const known = this.#scrubbed.get(key);
-      const scrub: Scrub = known ?? { total: 0, done: 0, bytes: 0, damages: [] };
+      const scrub = known ?? (await this.#scrubOf(chain, point));
       all.push(scrub);
       if (known !== undefined) continue;
       this.#scrubbed.set(key, scrub);
-      const { scrubbed } = await loadProofs(this.#repository, image, point.id);
       try {
         await scrubPoint(point, scrub, {
-          from: scrubbed?.frames ?? 0,
+          from: scrub.before?.frames ?? 0,
           percent,
           signal,
           onBytes: (bytes) => onProgress?.((doneBytes += bytes), totalBytes),
         });
       } catch (error) {
-        if (isDamage(error)) scrub.damages.push({ point: point.id, message: error.message });
-        else {
-          if (scrub.done > 0) await this.#record(image, [...proofs, this.#scrubProof(point.id, scrub, scrubbed)]);
+        if (isDamage(error)) {
+          scrub.damaged += 1;
+          scrub.damages.push({ point: point.id, message: error.message });
+        } else {
+          if (scrub.done > 0) await this.#record(image, [...proofs, this.#scrubProof(point, scrub)]);
           throw error;
         }
       }
-      proofs.push(this.#scrubProof(point.id, scrub, scrubbed));
+      proofs.push(this.#scrubProof(point, scrub));
     }
-    const damages = all.flatMap((scrub) => scrub.damages);
+    const damages = chain.points.flatMap(({ id }, i) => [
+      ...all[i]!.damages,
+      ...knownDamage(all[i]!).map((message) => ({ point: id, message })),
+    ]);
     const frames = all.reduce((sum, { done }) => sum + done, 0);
     const total = all.reduce((sum, scrub) => sum + scrub.total, 0);
     const share = total === 0 ? 100 : Math.floor((frames / total) * 100);
+    const unread = all.reduce((sum, scrub) => sum + scrub.damaged, 0);
     const what =
       damages.length === 0
         ? `${frames} of the ${counted(total, 'frame')} of ${counted(all.length, 'point')} are what they should be`
-        : `${counted(damages.length, 'frame')} cannot be read: ${damages[0]!.message}`;
+        : unread === 0
+          ? damages[0]!.message
+          : `${counted(unread, 'frame')} cannot be read: ${damages[0]!.message}`;
     return { what, percent: share, damages, proofs };
   }
 
-  #scrubProof(point: string, { total, done, damages }: Scrub, before: NewProofs['scrubbed']): NewProofs {
+  /** With what is known of the point as it is: its files, not its name, are what a scrub is of. */
+  async #scrubOf({ image }: Chain, { id, manifest }: ChainPoint): Promise<PointScrub> {
+    const { proofs, scrubbed } = await loadProofs(this.#repository, image, id);
+    const isSame = scrubbed?.directorySha256 === manifest.index.directorySha256;
+    const failed = proofs.find(({ level, ok }) => level === 'scrub' && !ok) ?? null;
+    return { total: 0, done: 0, bytes: 0, damaged: 0, damages: [], before: isSame ? scrubbed : null, failed };
+  }
+
+  #scrubProof({ id, manifest }: ChainPoint, scrub: PointScrub): NewProofs {
+    const { total, done, damages, before } = scrub;
     const nowText = new Date().toISOString();
     const percent = total === 0 ? 100 : Math.floor((done / total) * 100);
     const isWhole = done >= total;
-    const ok = damages.length === 0;
-    const what = ok ? `${done} of ${counted(total, 'frame')} read` : damages[0]!.message;
+    const damaged = (before?.damaged ?? 0) + scrub.damaged;
+    const first = before?.first ?? damages[0]?.message ?? null;
+    const ok = damaged === 0;
+    const what = ok
+      ? `${done} of ${counted(total, 'frame')} read`
+      : `${counted(damaged, 'frame')} cannot be read: ${first}`;
     const { version } = this.#options;
+    const { directorySha256 } = manifest.index;
     return {
-      point,
-      // a share of the frames that are good takes nothing from an earlier proof of all of them
+      point: id,
+      // a share of the frames that are good takes nothing from an earlier proof of all of them, good or bad
       proofs:
         ok && !isWhole ? [] : [{ level: 'scrub', finished: nowText, ok, percent, what: printable(what), version }],
-      scrubbed: isWhole ? null : { percent, frames: done, since: before?.since ?? nowText },
+      scrubbed: isWhole
+        ? null
+        : {
+            percent,
+            frames: done,
+            since: before?.since ?? nowText,
+            directorySha256,
+            damaged,
+            first: first && printable(first),
+          },
+      of: new Map([[id, directorySha256]]),
     };
   }
 
@@ -255,11 +320,12 @@ export class Verifier {
   }
 
   /** That of the point itself; a scrub tells of each point of the chain. */
-  #proofOf({ point, level, ok, percent, what }: VerifiedPoint): NewProofs[] {
+  #proofOf({ point, level, ok, percent, what }: VerifiedPoint, of: NewProofs['of']): NewProofs[] {
     if (level === 'scrub') return [];
     const { version } = this.#options;
     const finished = new Date().toISOString();
-    return [{ point, proofs: [{ level, finished, ok, percent: ok ? 100 : percent, what: printable(what), version }] }];
+    const proof: Proof = { level, finished, ok, percent: ok ? 100 : percent, what: printable(what), version };
+    return [{ point, proofs: [proof], of }];
   }
 
   /** A proof that cannot be written down is a proof all the same. */
@@ -282,6 +348,25 @@ interface Found {
   damages: Damage[];
   /** What is to be written down besides the proof of the point. */
   proofs: NewProofs[];
+  /** What was looked at: see `NewProofs`. */
+  of: NewProofs['of'];
+}
+
+/** That of one point, and what was known before. */
+interface PointScrub extends Scrub {
+  /** Where the last one ended. */
+  before: Proofs['scrubbed'];
+  /** The last one that read all of it, or that found damage. */
+  failed: Proof | null;
+}
+
+/** Damage that this scrub did not come by, but has not disproved either: it has not read all of the point anew. */
+function knownDamage({ before, failed, damages, done, total }: PointScrub): string[] {
+  if (damages.length > 0) return [];
+  if (before !== null && before.damaged > 0)
+    return [`${before.first}; that was found by an earlier part of this scrub, which began at ${before.since}`];
+  if (failed === null || done >= total) return [];
+  return [`${failed.what}; that was found at ${failed.finished}, and no scrub of all of it has found it good since`];
 }
 
 const sourceName = ({ image, snapshot }: Manifest): string => {

@@ -19,6 +19,8 @@ export interface Scrub {
   done: number;
   /** Stored bytes that this one has read. */
   bytes: number;
+  /** Frames that it could not read; `damages` are the first of them. */
+  damaged: number;
   damages: Damage[];
 }
 
@@ -33,8 +35,7 @@ export async function scrubPoint(
 ): Promise<void> {
   const index = await point.archive.index();
   scrub.total = index.directory.pages.reduce((sum, { frames }) => sum + frames, 0);
-  // Another archive stands there by now (a base was forgotten): from the beginning.
-  scrub.done = options.from < scrub.total ? options.from : 0;
+  scrub.done = Math.min(options.from, scrub.total);
   const end = Math.min(scrub.total, scrub.done + Math.ceil((scrub.total * options.percent) / 100));
   const spare: ArrayBuffer[] = [];
   const checked = mapOrdered(framesFrom(index, scrub.done, end), framesAtOnce, async (frame) => {
@@ -54,8 +55,10 @@ export async function scrubPoint(
   for await (const { frame, failure } of checked) {
     scrub.done += 1;
     scrub.bytes += frame.bytes;
-    if (failure !== null && scrub.damages.length < mostDamages)
-      scrub.damages.push({ point: point.id, message: failure });
+    if (failure !== null) {
+      scrub.damaged += 1;
+      if (scrub.damages.length < mostDamages) scrub.damages.push({ point: point.id, message: failure });
+    }
     options.onBytes?.(frame.bytes);
   }
 }

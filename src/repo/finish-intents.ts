@@ -6,6 +6,7 @@ import { type Manifest, manifestName } from '../format/manifest.ts';
 import { entryOf, readCatalog, readManifest, updateCatalog, withEntry } from './catalog.ts';
 import { clearIntent, readIntent } from './intent.ts';
 import { type ImageName, imageFolder, pointFolder, textOf } from './keys.ts';
+import { dropProofs } from './proofs.ts';
 import type { Repository } from './repository.ts';
 
 /** The files of a point that no manifest names, but the point has. */
@@ -35,8 +36,11 @@ export async function finishRewrite(repository: Repository, image: ImageName, po
   const manifest = await readManifest(repository, image, point);
   if (manifest !== null) {
     const known = (await readCatalog(repository, image)).find(({ id }) => id === point);
-    const entry = entryOf(manifest, known?.proofs);
-    if (!isDeepStrictEqual(entry, known)) await updateCatalog(repository, image, withEntry(entry));
+    if (!isDeepStrictEqual(entryOf(manifest, known?.proofs), known)) {
+      // first: as long as the catalog has the old point, who finds the intent does this again
+      await dropProofs(repository, image, point);
+      await updateCatalog(repository, image, withEntry(entryOf(manifest)));
+    }
   }
   await removeUnnamed(repository, image, point, manifest);
   await clearIntent(repository, image, 'rewrite');

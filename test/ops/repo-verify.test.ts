@@ -3,9 +3,15 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { RbdeltaError } from '../../src/error.ts';
-import { type VerifiedPoint, type VerifyOptions, Verifier } from '../../src/ops/repo-verify.ts';
+import { encodeProofs } from '../../src/format/repository.ts';
+import { flatten, forget } from '../../src/ops/forget.ts';
+import { checkRepository } from '../../src/ops/repo-check.ts';
+import { showPoint } from '../../src/ops/repo-show.ts';
+import { type VerifiedPoint, Verifier, type VerifyOptions } from '../../src/ops/repo-verify.ts';
 import { readPoints } from '../../src/repo/catalog.ts';
+import { findPoint } from '../../src/repo/find-point.ts';
 import { loadProofs } from '../../src/repo/proofs.ts';
+import type { Store } from '../../src/store/port.ts';
 import { noise, numbers } from '../kit/noise.ts';
 import { makeRepoWorld, nameOf, type RepoWorld, specOf } from '../kit/repo-world.ts';
 
@@ -199,6 +205,141 @@ describe('scrub by shares', () => {
       if ((await state()).proofs.length > 0) break;
     }
     expect(await state()).toMatchObject({ proofs: [{ level: 'scrub', ok: true, percent: 100 }], scrubbed: null });
+  });
+});
+
+describe('damage that a scrub by shares has found', () => {
+  /** Sixteen frames; the first of them is damaged. */
+  async function damaged(): Promise<{ point: string; path: string }> {
+    const opened = await world.image('a', 64 << 20, { order: 22 });
+    const bytes = noise(1, 4 << 20);
+    for (let i = 0; i < 16; i++) await opened.write(i * bytes.length, bytes);
+    const { point } = await world.backup('a');
+    const path = fileOf(point, '000000.rbdiff.zst');
+    await flip(path, 1000);
+    return { point, path };
+  }
+  const scrub = (point: string) => verify(point, 'scrub', { percent: 50 });
+  const state = (point: string) => loadProofs(world.repository, image, point);
+
+  test('is known until a scrub that began anew has read all, and found none', async () => {
+    const { point, path } = await damaged();
+    expect(await scrub(point)).toMatchObject({ ok: false, percent: 50, what: expect.stringContaining('1 frame') });
+    const half = await state(point);
+    expect(half).toMatchObject({ proofs: [{ ok: false, percent: 50 }], scrubbed: { frames: 8, damaged: 1 } });
+    expect(half.scrubbed?.first).toContain(path);
+    // the other half is good
+    const second = await scrub(point);
+    expect(second).toMatchObject({ ok: false, percent: 100, damages: [{ point }], affected: [point] });
+    expect(second.what).toContain('an earlier part');
+    expect(await state(point)).toMatchObject({ proofs: [{ ok: false, percent: 100 }], scrubbed: null });
+    await flip(path, 1000);
+    expect(await scrub(point)).toMatchObject({ ok: false, what: expect.stringContaining('no scrub of all of it') });
+    expect(await state(point)).toMatchObject({ proofs: [{ ok: false }], scrubbed: { frames: 8, damaged: 0 } });
+    expect(await scrub(point)).toMatchObject({ ok: true, percent: 100, damages: [] });
+    expect(await state(point)).toMatchObject({ proofs: [{ ok: true, percent: 100 }], scrubbed: null });
+    expect(await scrub(point)).toMatchObject({ ok: true });
+  });
+});
+
+describe('points that are written anew', () => {
+  const options = { version: '0.0.0', nowMs: () => Date.now() };
+
+  test('a scrub begins anew, and nothing that was proved of the old files stays; other points keep what is theirs', async () => {
+    const opened = await world.image('a', 64 << 20, { order: 22 });
+    for (let i = 0; i < 8; i++) await opened.write(i << 22, noise(i, 4 << 20));
+    const one = await world.backup('a');
+    const head = async (i: number) => {
+      const more = await world.cluster.openToWrite(specOf('a'));
+      for (let j = 0; j < 4; j++) await more.write((i + j) << 22, noise(i, 4 << 20));
+      await more.close();
+    };
+    await head(6);
+    const two = await world.backup('a');
+    await head(2);
+    const three = await world.backup('a');
+    for (const level of ['audit', 'rehearse'] as const) {
+      await verify(two.point, level);
+      await verify(three.point, level);
+    }
+    await verify(three.point, 'scrub');
+    await verify(three.point, 'scrub', { percent: 25 });
+    const scrubbed = (point: string) => loadProofs(world.repository, image, point);
+    const before = await scrubbed(one.point);
+    expect((await scrubbed(two.point)).scrubbed).toMatchObject({ frames: 1 });
+    await flatten(await world.reopen(), image, two.point, options);
+    expect(await scrubbed(one.point)).toEqual(before);
+    expect(await scrubbed(two.point)).toEqual({ format: 1, proofs: [], scrubbed: null });
+    expect(await scrubbed(three.point)).toMatchObject({ proofs: [{ level: 'scrub' }], scrubbed: { frames: 1 } });
+    const entries = await readPoints(world.repository, image);
+    expect(entries.map(({ proofs }) => Object.keys(proofs))).toEqual([['scrub'], [], ['scrub']]);
+    expect((await checkRepository(await world.reopen())).findings).toEqual([]);
+    await verify(two.point, 'scrub', { percent: 50 });
+    const { manifest } = await showPoint(
+      await world.reopen(),
+      await findPoint(world.repository, two.point, { nowMs: 0 }),
+    );
+    expect((await scrubbed(two.point)).scrubbed).toMatchObject({
+      frames: 5,
+      directorySha256: manifest.index.directorySha256,
+    });
+  });
+
+  test('a scrub of an archive that is no longer there tells nothing of the one that is', async () => {
+    const [one] = await threePoints();
+    const old = { percent: 50, frames: 1, since: new Date().toISOString(), directorySha256: '00'.repeat(32) };
+    const file = { format: 1 as const, proofs: [], scrubbed: { ...old, damaged: 1, first: 'it was bad' } };
+    await writeFile(fileOf(one, 'proofs.json'), encodeProofs(file));
+    expect(await verify(one, 'scrub')).toMatchObject({ ok: true, percent: 100 });
+  });
+
+  test.each(['audit', 'scrub', 'rehearse'] as const)('%s while a point below is flattened', async (level) => {
+    const [one, two] = await threePoints();
+    const repository = await world.reopen();
+    // The first file that is read of the old archive is gone by then.
+    let flattening: Promise<unknown> | null = null;
+    const store: Store = {
+      ...repository.store,
+      async read(key, offset, into) {
+        if (key.includes(two)) await (flattening ??= flatten(world.repository, image, two, options));
+        return repository.store.read(key, offset, into);
+      },
+      list: (prefix) =>
+        (async function* () {
+          if (prefix.includes(two)) await (flattening ??= flatten(world.repository, image, two, options));
+          yield* repository.store.list(prefix);
+        })(),
+    };
+    const notices: string[] = [];
+    const verifier = new Verifier(
+      { ...repository, store },
+      {
+        level,
+        version: '0.0.0',
+        rehearse: { directory: world.dir, env: process.env },
+        onNotice: (text) => notices.push(text),
+      },
+    );
+    const points = await readPoints(repository, image);
+    const found = await verifier.verify({ image, point: two, points }).finally(() => verifier.close());
+    expect(flattening).not.toBeNull();
+    expect(found).toMatchObject({ ok: true, damages: [], affected: [] });
+    expect(notices).toEqual([expect.stringContaining('rewritten meanwhile')]);
+    expect((await loadProofs(repository, image, two)).proofs).toMatchObject([{ level, ok: true }]);
+    expect((await readPoints(repository, image)).map(({ base }) => base)).toEqual([null, null, null]);
+    expect(one).not.toBe(two);
+  });
+
+  test('a point that was removed meanwhile is not damaged', async () => {
+    const [one, two] = await threePoints();
+    const points = await readPoints(world.repository, image);
+    const repository = await world.reopen();
+    await forget(repository, image, new Set([one]), options);
+    const verifier = new Verifier(repository, { level: 'audit', version: '0.0.0' });
+    const gone = await failureOf(verifier.verify({ image, point: one, points }));
+    expect([gone.code, gone.message]).toEqual(['notFound', expect.stringContaining('removed meanwhile')]);
+    expect(await verifier.verify({ image, point: two, points })).toMatchObject({ ok: true });
+    await verifier.close();
   });
 });
 
