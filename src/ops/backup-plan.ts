@@ -2,6 +2,7 @@
 
 import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
+import type { Manifest } from '../format/manifest.ts';
 import type { CatalogEntry } from '../format/repository.ts';
 import type { ImageInfo, Snapshot } from '../image/port.ts';
 import { isPointId, newPointId, snapshotOfPoint, snapshotPrefix, timeOfPoint } from '../repo/keys.ts';
@@ -33,14 +34,14 @@ export interface Situation {
   info: ImageInfo | null;
   /** Oldest first. */
   points: readonly CatalogEntry[];
-  /** The snapshot of the newest point, by its manifest. */
-  baseSnapshot: { name: string; id: number; imageId: string } | null;
+  /** Of the newest point. */
+  manifest: Pick<Manifest, 'image' | 'snapshot'> | null;
   nowMs: number;
 }
 
 /** Pure. `notFound` if the snapshot that is asked for is not there, `exists` if the newest point is of it already. */
 export function planBackup(situation: Situation, choices: BackupChoices): BackupPlan {
-  const { info, points, name, baseSnapshot } = situation;
+  const { info, points, name, manifest } = situation;
   const newest = points.at(-1) ?? null;
   const point = nextPointId(newest, situation.nowMs);
   const given = choices.snap === undefined ? null : findSnapshot(info, choices.snap, name);
@@ -49,11 +50,12 @@ export function planBackup(situation: Situation, choices: BackupChoices): Backup
       ? { name: snapshotOfPoint(situation.repository, point), ours: info !== null }
       : { name: given.name, ours: false };
   const base = choices.full ? null : newest;
-  if (base === null || baseSnapshot === null) return { point, snapshot, base: null, method: 'full', notice: null };
-  if (info === null) return { point, snapshot, base, method: 'compare', notice: null };
-  const there = info.id === baseSnapshot.imageId ? snapshotById(info, baseSnapshot.id, baseSnapshot.name) : null;
+  const future = futureNotice(newest, situation);
+  if (base === null || manifest === null) return { point, snapshot, base: null, method: 'full', notice: future };
+  if (info === null) return { point, snapshot, base, method: 'compare', notice: future };
+  const there = snapshotOf(info, manifest);
   if (there === null) {
-    const what = `the snapshot "${printable(baseSnapshot.name)}" of the last backup, ${base.id}, is gone from ${name}`;
+    const what = `the snapshot "${printable(manifest.snapshot.name)}" of the last backup, ${base.id}, is gone from ${name}`;
     const notice = `${what}: every block is read and compared with what is stored; nothing is stored twice`;
     return { point, snapshot, base, method: 'compare', notice };
   }
@@ -62,8 +64,19 @@ export function planBackup(situation: Situation, choices: BackupChoices): Backup
       hint: 'nothing is to be done; --full makes another point of it',
     });
   }
-  return { point, snapshot, base, method: 'increment', notice: null };
+  if (given !== null && given.id < there.id) {
+    const what = `"${printable(given.name)}" of ${name} is older than the newest point, ${base.id}`;
+    const notice = `${what}: every block is read and compared with what is stored`;
+    return { point, snapshot, base, method: 'compare', notice };
+  }
+  return { point, snapshot, base, method: 'increment', notice: future };
 }
+
+/** A wrong clock is worth a word: ids go on from the newest one, so they tell wrong times from then on. */
+const futureNotice = (newest: CatalogEntry | null, { name, nowMs }: Situation): string | null =>
+  newest === null || timeOfPoint(newest.id) < nowMs + 86_400_000
+    ? null
+    : `the newest point of ${name}, ${newest.id}, lies in the future: a clock is or was wrong`;
 
 /** Snapshots that earlier backups to the repository made and that no coming one needs: all but that of the newest point. */
 export const releasable = (info: ImageInfo, repository: string, newest: string): Snapshot[] =>
@@ -74,6 +87,12 @@ export const releasable = (info: ImageInfo, repository: string, newest: string):
       isPointId(name.slice(snapshotPrefix(repository).length)) &&
       name !== snapshotOfPoint(repository, newest),
   );
+
+/** That of a point; null if it is gone, or if another one, or another image, has its name by now. */
+export const snapshotOf = (
+  info: ImageInfo,
+  { image, snapshot }: Pick<Manifest, 'image' | 'snapshot'>,
+): Snapshot | null => (info.id === image.id ? snapshotById(info, snapshot.id, snapshot.name) : null);
 
 export const snapshotById = (info: ImageInfo, id: number | null, name: string): Snapshot | null =>
   info.snapshots.find((one) => one.name === name && one.namespace === 'user' && (id === null || one.id === id)) ?? null;

@@ -6,11 +6,10 @@ import type { Intent } from '../format/repository.ts';
 import type { WritableImage } from '../image/port.ts';
 import { printable } from '../bytes/text.ts';
 import { entryOf, readManifest, readPoints, updateCatalog, withEntry } from '../repo/catalog.ts';
-
 import { clearIntent, readIntent } from '../repo/intent.ts';
 import { type ImageName, pointFolder, textOf } from '../repo/keys.ts';
 import type { Repository } from '../repo/repository.ts';
-import { type BackupChoices, type BackupPlan, releasable, snapshotById } from './backup-plan.ts';
+import { type BackupChoices, type BackupPlan, releasable, snapshotById, snapshotOf } from './backup-plan.ts';
 import type { BackupSource } from './backup-source.ts';
 
 type BackupIntent = Extract<Intent, { operation: 'backup' }>;
@@ -21,13 +20,21 @@ export interface RecoveryOptions extends BackupChoices {
   onNotice?: (text: string) => void;
 }
 
-/** Resolves to the plan of the interrupted run if this one goes on with it. Under the lock. */
+/** A run that was interrupted, and that can be gone on with. */
+export interface ResumedPlan {
+  plan: BackupPlan;
+  tags: readonly string[];
+  /** False: it was killed before it could say that the snapshot is there, perhaps before the hook behind it. */
+  isSnapshotKnown: boolean;
+}
+
+/** What an interrupted run has left; null if there is nothing to go on with. Under the lock. */
 export async function recoverBackup(
   repository: Repository,
   source: BackupSource,
   head: WritableImage | null,
   options: RecoveryOptions,
-): Promise<BackupPlan | null> {
+): Promise<ResumedPlan | null> {
   const intent = await readIntent(repository, source.image, 'backup');
   if (intent === null) return null;
   const notice = options.onNotice ?? (() => {});
@@ -42,7 +49,8 @@ export async function recoverBackup(
   const plan = await resumable(repository, source, head, intent, options);
   if (plan !== null) {
     notice(`going on with the backup ${point} of ${textOf(source.image)}, which was interrupted`);
-    return plan;
+    const tags = Array.isArray(intent.plan['tags']) ? intent.plan['tags'].map(String) : [];
+    return { plan, tags, isSnapshotKnown: intent.snapshot.id !== null };
   }
   notice(`removed what an interrupted backup of ${textOf(source.image)} had left: ${point}`);
   await repository.store.remove(keysOf(repository, source.image, point));
@@ -62,8 +70,9 @@ async function resumable(
   // A file has no snapshots: it is another one by now.
   if (head === null) return null;
   const { name, id, ours } = intent.snapshot;
-  const there = snapshotById(await head.info(), id, name);
-  const { method, ...before } = intent.plan;
+  const info = await head.info();
+  const there = snapshotById(info, id, name);
+  const { method, tags: _, ...before } = intent.plan;
   if (there === null || (method !== 'full' && method !== 'increment' && method !== 'compare')) return null;
   if (!isDeepStrictEqual(before, same)) return null;
   if (snap === undefined ? !ours : snap !== name) return null;
@@ -71,7 +80,10 @@ async function resumable(
   const points = await readPoints(repository, source.image);
   const base = intent.base === null ? null : (points.at(-1) ?? null);
   if (intent.base !== (base?.id ?? null)) return null;
-  if (method === 'increment' && snapshotById(await head.info(), null, intent.baseSnapshot ?? '') === null) return null;
+  if (method === 'increment') {
+    const manifest = base === null ? null : await readManifest(repository, source.image, base.id);
+    if (manifest === null || snapshotOf(info, manifest) === null) return null;
+  }
   return { point: intent.point, snapshot: { name, ours }, base, method, notice: null };
 }
 
@@ -91,6 +103,8 @@ export async function settleBackup(
     'proofs.json',
   ]);
   await repository.store.remove(keysOf(repository, image, manifest.point, (name) => !named.has(name)));
+  // An upload whose creation was answered to nobody: nobody else can tell that it is of no use.
+  await removeLeftovers(repository, image, manifest.point);
   if (head !== null) {
     for (const snapshot of releasable(await head.info(), repository.id, manifest.point))
       await release(head, snapshot.name, snapshot.id, onNotice);

@@ -11,7 +11,7 @@ import { chainIds } from '../repo/find-point.ts';
 import { type Chain, loadChain } from '../repo/chain.ts';
 import { finishIntents } from '../repo/finish-intents.ts';
 import { writeIntent } from '../repo/intent.ts';
-import { pointFolder, timeOfPoint } from '../repo/keys.ts';
+import { pointFolder } from '../repo/keys.ts';
 import { type Lock, takeLock } from '../repo/lock.ts';
 import { StateCursor } from '../repo/overlay.ts';
 import { Packer } from '../repo/packer.ts';
@@ -66,6 +66,8 @@ export interface BackupResult {
   storedBytes: number;
   /** Segments of an interrupted run that were not sent again. */
   resumedBytes: number;
+  /** The point of an interrupted run, which was made whole first. */
+  resumed: BackupResult | null;
   seconds: number;
   fingerprint: string;
 }
@@ -96,7 +98,12 @@ export async function backup(
     onNotice: options.onNotice,
   });
   try {
-    return await underLock(repository, source, options, lock);
+    const first = await underLock(repository, source, options, lock);
+    // With --snap, what was interrupted is what is asked for.
+    if (!first.isResumed || options.snap !== undefined) return first.result;
+    // It shows the image as it was then: what is asked for is a point of now.
+    const { result } = await underLock(repository, source, { ...options, full: false }, lock);
+    return { ...result, resumed: first.result };
   } finally {
     await lock.release();
   }
@@ -107,17 +114,20 @@ async function underLock(
   source: BackupSource,
   options: BackupOptions,
   lock: Lock,
-): Promise<BackupResult> {
+): Promise<{ result: BackupResult; isResumed: boolean }> {
   const nowMs = options.nowMs ?? Date.now;
   const begun = performance.now();
   const head = source.head === null ? null : await source.head();
   try {
     const level = options.level ?? 3;
-    const same = { level, trim: options.trim ?? false, segmentBytes: options.segmentBytes ?? null };
+    // Another image of the same name may have snapshots of the same names and ids.
+    const imageId = head === null ? null : (await head.info()).id;
+    const same = { imageId, level, trim: options.trim ?? false, segmentBytes: options.segmentBytes ?? null };
     await finishIntents(repository, source.image, options.onNotice);
     const left = await recoverBackup(repository, source, head, { ...options, plan: same });
     const situation = await look(repository, source, options, head);
-    const plan = left ?? planBackup(situation, options);
+    const plan = left?.plan ?? planBackup(situation, options);
+    const tags = left?.tags ?? options.tags ?? [];
     if (plan.notice !== null) options.onNotice?.(plan.notice);
     const base = plan.base;
     const intent = {
@@ -126,22 +136,28 @@ async function underLock(
       snapshot: { name: plan.snapshot.name, id: null as number | null, ours: plan.snapshot.ours },
       base: base?.id ?? null,
       baseSnapshot: base?.snapshot ?? null,
-      plan: { ...same, method: plan.method },
+      plan: { ...same, method: plan.method, tags },
     };
     const about = { nowMs: nowMs(), version: options.version };
     if (left === null) {
       await writeIntent(repository, source.image, intent, about);
       if (plan.snapshot.ours && head !== null) await makeSnapshot(head, plan.snapshot.name, options.hooks);
+    } else if (!left.isSnapshotKnown) {
+      // Whatever --pre held up may be held up still.
+      await options.hooks?.post?.();
     }
     const image = await source.open(plan.snapshot.name);
     try {
       const info = await image.info();
       intent.snapshot.id = info.snapshot?.id ?? 0;
       await writeIntent(repository, source.image, intent, about);
-      const written = await archive(repository, source, image, info, plan, situation.points, options);
+      const guarded = { ...options, signal: options.signal ? AbortSignal.any([options.signal, lock.lost]) : lock.lost };
+      const written = await archive(repository, source, image, info, plan, situation.points, guarded);
       const manifest = await manifestOf(repository, source, info, plan, written, {
-        ...options,
+        version: options.version,
+        tags,
         seconds: (performance.now() - begun) / 1000,
+        beganMs: about.nowMs,
         nowMs: nowMs(),
       });
       await lock.assertHeld();
@@ -149,7 +165,8 @@ async function underLock(
         create: true,
       });
       await settleBackup(repository, source.image, manifest, head, options.onNotice);
-      return resultOf(manifest, plan, written, (performance.now() - begun) / 1000);
+      const result = resultOf(manifest, plan, written, (performance.now() - begun) / 1000);
+      return { result, isResumed: left !== null };
     } finally {
       await image.close();
     }
@@ -171,14 +188,12 @@ async function look(
   const opened = head ?? (source.head === null ? null : await source.head());
   try {
     const info = opened === null ? null : await opened.info();
-    const baseSnapshot =
-      manifest === null ? null : { name: manifest.snapshot.name, id: manifest.snapshot.id, imageId: manifest.image.id };
     return {
       repository: repository.id,
       name: source.name,
       info,
       points,
-      baseSnapshot,
+      manifest,
       nowMs: (options.nowMs ?? Date.now)(),
     };
   } finally {
@@ -192,9 +207,12 @@ async function makeSnapshot(head: WritableImage, name: string, hooks: BackupOpti
   try {
     await hooks.pre?.();
     await head.createSnapshot(name);
-  } finally {
-    await hooks.post?.();
+  } catch (error) {
+    // Whatever becomes of that, this is the failure to tell of.
+    await hooks.post?.().catch(() => {});
+    throw error;
   }
+  await hooks.post?.();
 }
 
 interface Written {
@@ -288,7 +306,7 @@ async function manifestOf(
   info: ImageInfo,
   plan: BackupPlan,
   { archive, fingerprint }: Written,
-  about: { tags?: readonly string[]; version: string; seconds: number; nowMs: number },
+  about: { tags: readonly string[]; version: string; seconds: number; beganMs: number; nowMs: number },
 ): Promise<Manifest> {
   const { pool, namespace, image: name } = source.image;
   const { id, size, order, features, stripeUnit, stripeCount, dataPool, parent } = info;
@@ -324,10 +342,10 @@ async function manifestOf(
       created: createdMs === null ? null : new Date(createdMs).toISOString(),
     },
     base: plan.base && { point: plan.base.id, snapshot: plan.base.snapshot, fingerprint: plan.base.fingerprint },
-    // That of the point, by the clock of who makes it: what a policy and a person go by.
-    created: new Date(timeOfPoint(plan.point)).toISOString(),
+    // What a policy and a person go by. (The id only rises: it is another time when a clock was wrong.)
+    created: new Date(createdMs ?? about.beganMs).toISOString(),
     finished: new Date(about.nowMs).toISOString(),
-    tags: [...(about.tags ?? [])],
+    tags: [...about.tags],
     pinned: false,
     fingerprint,
     digests: { algorithm: 'hmac-sha256-128', blockBytes: 65536 },
@@ -349,6 +367,7 @@ const resultOf = (manifest: Manifest, plan: BackupPlan, written: Written, second
   zeroBytes: manifest.stream.zeroBytes,
   storedBytes: written.archive.storedBytes,
   resumedBytes: written.resumedBytes,
+  resumed: null,
   seconds,
   fingerprint: manifest.fingerprint,
 });

@@ -84,7 +84,7 @@ export async function rebasePoint(
     } = await rebase(chain, index, {
       packer,
       prefix: nextPrefix(old),
-      signal: options.signal,
+      signal: options.signal ? AbortSignal.any([options.signal, lock.lost]) : lock.lost,
       onProgress: (reached) => options.onProgress?.(Math.min(reached, chain.size), chain.size),
       ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
     });

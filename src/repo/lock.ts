@@ -6,6 +6,7 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RbdeltaError } from '../error.ts';
 import { decodeLockFile, encodeLockFile, type LockFile } from '../format/repository.ts';
+import type { Store } from '../store/port.ts';
 import { type ImageName, imageFolder, textOf } from './keys.ts';
 import { type Repository, smallFileBytes } from './repository.ts';
 
@@ -17,13 +18,16 @@ export interface LockOptions {
   /** A lock that was not renewed for this long is dead; 300 if absent. */
   leaseSeconds?: number;
   signal?: AbortSignal | undefined;
-  /** Told of dead locks that were removed. */
+  /** Told of dead locks that were removed, and of one's own that could not be. */
   onNotice?: ((text: string) => void) | undefined;
 }
 
 export interface Lock {
+  /** Aborted as soon as it is known that the lock is not ours any more: what is written then may be in others' way. */
+  lost: AbortSignal;
   /** Fails with `busy` if the lock is no longer ours: somebody took us for dead. */
   assertHeld(): Promise<void>;
+  /** Never fails: what was done is done, and what failed before is what is to be told. */
   release(): Promise<void>;
 }
 
@@ -55,44 +59,72 @@ export async function takeLock(repository: Repository, image: ImageName, options
   const giveUpMs = performance.now() + waitMs;
   for (;;) {
     signal?.throwIfAborted();
-    await store.put(key, bytes);
-    const other = await otherLive(repository, image, key, options).catch(async (error: unknown) => {
-      await store.remove([key]).catch(() => {});
+    let other: FoundLock | null;
+    try {
+      await store.put(key, bytes);
+      other = await otherLive(repository, image, key, options);
+    } catch (error) {
+      // It may be there, though the answer was lost.
+      await discard(store, key).catch(() => {});
       throw error;
-    });
+    }
     if (other === null) break;
-    await store.remove([key]);
+    await discard(store, key);
     if (performance.now() >= giveUpMs) throw heldBy(other, image);
     // not in step with the other, who may retreat from us as we do from them
     await sleep(attemptMs * (0.5 + Math.random()), undefined, signal ? { signal } : {});
   }
 
-  const isThere = async (): Promise<boolean> => (await store.stat(key)) !== null;
+  const lost = new AbortController();
+  const takenAway = (): RbdeltaError =>
+    new RbdeltaError('busy', `the lock of ${textOf(image)} was taken away from us: nothing is committed`, {
+      hint: 'rbdelta repo list shows what is there; run the command again',
+    });
+  let renewedMs = performance.now();
+  const renew = async (): Promise<void> => {
+    const beganMs = performance.now();
+    try {
+      // One that somebody removed does not come back.
+      if ((await store.stat(key)) === null) return lost.abort(takenAway());
+      await store.put(key, bytes);
+      renewedMs = beganMs;
+    } catch {
+      // Made up for by the next renewal, unless others may take us for dead by now.
+      if (performance.now() - renewedMs > leaseSeconds * 1000) lost.abort(takenAway());
+    }
+  };
   let renewing: Promise<void> = Promise.resolve();
   const timer = setInterval(
     () => {
-      // A lock that somebody removed does not come back. A renewal that fails is made up for by the next one.
-      renewing = isThere()
-        .then((there) => (there ? store.put(key, bytes) : undefined))
-        .catch(() => {});
+      renewing = renewing.then(renew);
     },
     (leaseSeconds * 1000) / 3,
   );
   timer.unref();
   return {
+    lost: lost.signal,
     async assertHeld() {
-      if (await isThere()) return;
-      throw new RbdeltaError('busy', `the lock of ${textOf(image)} was taken away from us: nothing is committed`, {
-        hint: 'rbdelta repo list shows what is there; run the command again',
-      });
+      lost.signal.throwIfAborted();
+      // A renewal that was under way for long may have put it back beside that of another.
+      const locks = await listLocks(repository, image);
+      if (locks.some((lock) => lock.key === key) && !locks.some((lock) => lock.key !== key && !lock.isDead)) return;
+      throw takenAway();
     },
     async release() {
       clearInterval(timer);
       await renewing;
-      await store.remove([key]);
+      try {
+        await discard(store, key);
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : String(error);
+        options.onNotice?.(`the lock of ${textOf(image)} stays until its lease is over: ${reason}`);
+      }
     },
   };
 }
+
+/** Tried twice: a lock of a process that lives on would keep everybody away until its lease is over. */
+const discard = (store: Store, key: string): Promise<number> => store.remove([key]).catch(() => store.remove([key]));
 
 /** All locks of the image, dead ones too. */
 export async function listLocks(repository: Repository, image: ImageName): Promise<FoundLock[]> {
