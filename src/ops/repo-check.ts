@@ -147,8 +147,10 @@ export function findingsOf(repository: Repository, found: Examined): CheckFindin
       add('affected', id, `the point ${id} of ${name} cannot be restored: it builds on ${lacks}`);
     }
   }
-  if (found.catalogDiffers !== null && !isBusy && !found.points.some(({ isGone }) => isGone))
-    add('catalog', null, `the catalog of ${name} is outdated: ${found.catalogDiffers}`, repair);
+  if (found.catalogDiffers !== null && !isBusy && !found.points.some(({ isGone }) => isGone)) {
+    if (found.catalogIsNewer) add('catalog', null, found.catalogDiffers, 'a newer rbdelta may read it');
+    else add('catalog', null, `the catalog of ${name} is outdated: ${found.catalogDiffers}`, repair);
+  }
   for (const { key, error } of found.damagedProofs)
     add(
       'proofs',

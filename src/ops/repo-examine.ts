@@ -41,6 +41,8 @@ export interface Examined {
   /** What the catalog must be; and how it differs, null: not at all. */
   catalog: CatalogEntry[];
   catalogDiffers: string | null;
+  /** A newer rbdelta wrote it: it is not ours to replace. */
+  catalogIsNewer: boolean;
   /** Files of points that never came to be: no manifest, no entry in the catalog, nothing builds on them. */
   unfinished: Files[];
   /** Files of points that exist, of kinds that we write, which their manifests do not name. */
@@ -81,6 +83,7 @@ export async function examineImage(
     points: [],
     catalog: [],
     catalogDiffers: null,
+    catalogIsNewer: written.isNewer,
     unfinished: [],
     unnamed: [],
     damagedProofs: [],
@@ -164,15 +167,15 @@ async function catalogOf(
   { store }: Repository,
   image: ImageName,
   files: readonly StoredObject[],
-): Promise<{ entries: CatalogEntry[]; failure: string | null }> {
+): Promise<{ entries: CatalogEntry[]; failure: string | null; isNewer: boolean }> {
   const key = catalogKey(image);
   const bytes = files.some((file) => file.key === key) ? await store.get(key, limits.catalogBytes) : null;
-  if (bytes === null) return { entries: [], failure: null };
+  if (bytes === null) return { entries: [], failure: null, isNewer: false };
   try {
-    return { entries: decodeCatalog(bytes, store.nameOf(key)).points, failure: null };
+    return { entries: decodeCatalog(bytes, store.nameOf(key)).points, failure: null, isNewer: false };
   } catch (error) {
     if (!isOfContent(error)) throw error;
-    return { entries: [], failure: error.message };
+    return { entries: [], failure: error.message, isNewer: error.code === 'unsupported' };
   }
 }
 

@@ -170,7 +170,7 @@ function stepsFor(repository: Repository, found: Examined, { force = false }: Re
   for (const { point, keys } of found.unnamed)
     add(`removed ${counted(keys.length, 'file')} that the manifest of ${point} of ${name} does not name`, remove(keys));
   for (const { key } of found.damagedProofs) add(`removed ${store.nameOf(key)}, which cannot be read`, remove([key]));
-  if (found.catalogDiffers !== null) {
+  if (found.catalogDiffers !== null && !found.catalogIsNewer) {
     add(`wrote the catalog of ${name} anew: ${found.catalogDiffers}`, () =>
       store.put(catalogKey(image), encodeCatalog({ format: 1, points: found.catalog })),
     );

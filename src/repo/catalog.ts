@@ -3,8 +3,15 @@
 import { mapOrdered } from '../bytes/ordered.ts';
 import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
-import { type CatalogEntry, decodeCatalog, encodeCatalog, limits as fileLimits } from '../format/repository.ts';
-import { decodeManifest, limits as manifestLimits, type Manifest, manifestName } from '../format/manifest.ts';
+import { decodeManifest, type Manifest, limits as manifestLimits, manifestName } from '../format/manifest.ts';
+import {
+  type CatalogEntry,
+  decodeCatalog,
+  decodeProofs,
+  encodeCatalog,
+  limits as fileLimits,
+  type Proof,
+} from '../format/repository.ts';
 import { type ImageName, imageFolder, imageOfFolders, isPointId, pointFolder, textOf } from './keys.ts';
 import type { Repository } from './repository.ts';
 
@@ -72,27 +79,66 @@ async function pointFolders({ store }: Repository, image: ImageName): Promise<st
 export const isOfContent = (error: unknown): error is RbdeltaError =>
   error instanceof RbdeltaError && ['corrupt', 'unsupported', 'tooLarge'].includes(error.code);
 
-/** What is written; empty where there is none, or one that cannot be read: the manifests tell then. */
-export async function readCatalog({ store }: Repository, image: ImageName): Promise<CatalogEntry[]> {
+/**
+ * What is written; empty where there is none, or one that is damaged: the manifests tell then. `unsupported` for that of a
+ * newer rbdelta, which may mean another thing by its points.
+ */
+export const readCatalog = async (repository: Repository, image: ImageName): Promise<CatalogEntry[]> =>
+  (await writtenCatalog(repository, image)) ?? [];
+
+async function writtenCatalog({ store }: Repository, image: ImageName): Promise<CatalogEntry[] | null> {
   const key = catalogKey(image);
-  const bytes = await store.get(key, fileLimits.catalogBytes);
-  if (bytes === null) return [];
   try {
-    return decodeCatalog(bytes, store.nameOf(key)).points;
-  } catch {
-    return [];
+    const bytes = await store.get(key, fileLimits.catalogBytes);
+    return bytes === null ? null : decodeCatalog(bytes, store.nameOf(key)).points;
+  } catch (error) {
+    if (!isOfContent(error) || error.code === 'unsupported') throw error;
+    return null;
   }
 }
 
-/** Replaces the catalog by what `change` makes of it. Only under the image's lock. */
+/**
+ * Replaces the catalog by what `change` makes of it, or of what the manifests tell where it is not there or damaged. Only
+ * under the image's lock.
+ */
 export async function updateCatalog(
   repository: Repository,
   image: ImageName,
   change: (points: CatalogEntry[]) => CatalogEntry[],
 ): Promise<void> {
-  const points = change(await readCatalog(repository, image)).sort((a, b) => (a.id < b.id ? -1 : 1));
+  const written = (await writtenCatalog(repository, image)) ?? (await entriesOfManifests(repository, image));
+  const points = change(written).sort((a, b) => (a.id < b.id ? -1 : 1));
   await repository.store.put(catalogKey(image), encodeCatalog({ format: 1, points }));
 }
+
+/** Points whose manifests cannot be read are not among them: readers look into folders that no catalog tells of. */
+async function entriesOfManifests(repository: Repository, image: ImageName): Promise<CatalogEntry[]> {
+  const points = await readPoints(repository, image, () => {});
+  const found: CatalogEntry[] = [];
+  const proved = mapOrdered(points, requests, async (entry) => ({
+    ...entry,
+    proofs: await provedOf(repository, image, entry.id),
+  }));
+  for await (const entry of proved) found.push(entry);
+  return found;
+}
+
+async function provedOf({ store }: Repository, image: ImageName, point: string): Promise<CatalogEntry['proofs']> {
+  const key = `${pointFolder(image, point)}proofs.json`;
+  try {
+    const bytes = await store.get(key, fileLimits.proofsBytes);
+    return bytes === null ? {} : proofTimes(decodeProofs(bytes, store.nameOf(key)).proofs);
+  } catch (error) {
+    if (!isOfContent(error)) throw error;
+    return {};
+  }
+}
+
+/** What the catalog has of proofs: those that succeeded, of the whole. */
+export const proofTimes = (proofs: readonly Proof[]): CatalogEntry['proofs'] =>
+  Object.fromEntries(
+    proofs.filter(({ ok, percent }) => ok && percent === 100).map(({ level, finished }) => [level, finished]),
+  );
 
 /** The catalog with this entry in place of the one with its id, if there is one. */
 export const withEntry =
