@@ -21,6 +21,10 @@ export interface Bench {
   runs: number;
   /** A quick look: a sixteenth of the data. */
   small: boolean;
+  /** Of an S3 server, which the environment names; null: there is none. */
+  bucket: string | null;
+  /** Programs to compare with that are there. */
+  tools: ReadonlySet<string>;
 }
 
 /** `found` must not be above `target`. */
@@ -35,19 +39,22 @@ export interface Verdict {
 export interface Row {
   name: string;
   title: string;
+  /** Peak memory of our commands; 200 if absent. */
+  peakTargetMiB?: number;
+  needs?: readonly 's3'[];
   run(bench: Bench): Promise<{ verdicts: Verdict[]; series: Series[] }>;
 }
 
-const ours = (...args: string[]): Stage => ({ command: [process.execPath, rbdeltaProgram, ...args] });
-const theirs = (...args: string[]): Stage => ({ command: ['rbd', ...args] });
-const quiet = '--no-progress';
-const carry = (path?: string): Stage => ({ command: path === undefined ? ['cat'] : ['cat', path], feed: true });
+export const ours = (...args: string[]): Stage => ({ command: [process.execPath, rbdeltaProgram, ...args] });
+export const theirs = (...args: string[]): Stage => ({ command: ['rbd', ...args] });
+export const quiet = '--no-progress';
+export const carry = (path?: string): Stage => ({ command: path === undefined ? ['cat'] : ['cat', path], feed: true });
 
 const seconds = (series: Series): string => `${series.seconds.toFixed(series.seconds < 10 ? 3 : 1)} s`;
-const bytes = (count: number): string =>
+export const bytes = (count: number): string =>
   count < 10 * MiB ? `${(count / KiB).toFixed(0)} KiB` : `${(count / MiB).toFixed(0)} MiB`;
 
-const faster = (what: string, mine: Series, other: Series, target: number): Verdict => ({
+export const faster = (what: string, mine: Series, other: Series, target: number): Verdict => ({
   what,
   ours: seconds(mine),
   theirs: seconds(other),

@@ -3,6 +3,7 @@
 #   test/kit/setup.sh npm      the npm packages, built, and dist/ (a C++ compiler if zstd-napi has to be compiled)
 #   test/kit/setup.sh tools    programs that the examples call: mkfs.ext4, debugfs, e2fsck
 #   test/kit/setup.sh ceph     Ceph, radosgw and the tools of the tests; only as root on Debian or Ubuntu
+#   test/kit/setup.sh bench    programs that `npm run bench` compares with: s3cmd, restic
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export PATH=$PATH:/usr/sbin:/sbin
@@ -59,5 +60,6 @@ case "${1:-}" in
     if ! ldconfig -p | grep -q librbd.so.1; then echo 'setup: librbd.so.1 is missing (on Debian: apt-get install librbd1)' >&2; exit 1; fi
     /usr/bin/python3 -c 'import rados, rbd' || { echo 'setup: the Python module rbd is missing (on Debian: apt-get install python3-rbd)' >&2; exit 1; }
     ;;
-  *) echo 'setup.sh npm|tools|ceph' >&2; exit 1 ;;
+  bench) packages_for 's3cmd: s3cmd' 'restic: restic' ;;
+  *) echo 'setup.sh npm|tools|ceph|bench' >&2; exit 1 ;;
 esac
