@@ -3,7 +3,7 @@
 import type { DiffStream } from '../../src/format/rbd-diff.ts';
 import { chainDiff } from '../../src/repo/chain-diff.ts';
 import { chainFingerprint } from '../../src/repo/chain-fingerprint.ts';
-import { loadChain } from '../../src/repo/chain.ts';
+import { type ChainOptions, loadChain } from '../../src/repo/chain.ts';
 import type { ImageName } from '../../src/repo/keys.ts';
 import type { Repository } from '../../src/repo/repository.ts';
 
@@ -23,8 +23,9 @@ export async function stateOf(
   repository: Repository,
   image: ImageName,
   point: string,
+  options: ChainOptions = {},
 ): Promise<{ content: Buffer; fingerprint: string; proven: string; chain: string[] }> {
-  const chain = await loadChain(repository, image, point);
+  const chain = await loadChain(repository, image, point, options);
   try {
     return {
       content: await applied(chainDiff(chain, null), Buffer.alloc(0)),
