@@ -35,7 +35,9 @@ export interface Situation {
   /** Oldest first. */
   points: readonly CatalogEntry[];
   /** Of the newest point. */
-  manifest: Pick<Manifest, 'image' | 'snapshot'> | null;
+  manifest: Pick<Manifest, 'image' | 'snapshot' | 'writer'> | null;
+  /** This one. */
+  host: string;
   nowMs: number;
 }
 
@@ -52,10 +54,17 @@ export function planBackup(situation: Situation, choices: BackupChoices): Backup
   const base = choices.full ? null : newest;
   const future = futureNotice(newest, situation);
   if (base === null || manifest === null) return { point, snapshot, base: null, method: 'full', notice: future };
-  if (info === null) return { point, snapshot, base, method: 'compare', notice: future };
+  if (info === null) {
+    const { host } = manifest.writer;
+    const notice = host === situation.host ? future : `the last backup of ${name}, ${base.id}, was made on ${host}`;
+    return { point, snapshot, base, method: 'compare', notice };
+  }
   const there = snapshotOf(info, manifest);
   if (there === null) {
-    const what = `the snapshot "${printable(manifest.snapshot.name)}" of the last backup, ${base.id}, is gone from ${name}`;
+    const what =
+      info.id === manifest.image.id
+        ? `the snapshot "${printable(manifest.snapshot.name)}" of the last backup, ${base.id}, is gone from ${name}`
+        : `${name} is another image than that of the last backup, ${base.id}: made anew, or of another cluster`;
     const notice = `${what}: every block is read and compared with what is stored; nothing is stored twice`;
     return { point, snapshot, base, method: 'compare', notice };
   }

@@ -1,16 +1,16 @@
 // `backup`: a new point of an image, full or an increment by itself. Killed anywhere, the next run goes on from there.
 
 import { hostname } from 'node:os';
+import { RbdeltaError } from '../error.ts';
 import { addSums, sumFromHex, sumToHex, zeroSum } from '../format/fingerprint.ts';
 import { encodeManifest, type Manifest, manifestName } from '../format/manifest.ts';
 import type { CatalogEntry } from '../format/repository.ts';
 import type { Image, ImageInfo, WritableImage } from '../image/port.ts';
 import { ArchiveWriter, type Resumed, type WrittenArchive } from '../repo/archive-writer.ts';
-import { readManifest, readPoints } from '../repo/catalog.ts';
 import { chainIds } from '../repo/find-point.ts';
 import { type Chain, loadChain } from '../repo/chain.ts';
 import { finishIntents } from '../repo/finish-intents.ts';
-import { writeIntent } from '../repo/intent.ts';
+import { readIntent, writeIntent } from '../repo/intent.ts';
 import { pointFolder } from '../repo/keys.ts';
 import { type Lock, takeLock } from '../repo/lock.ts';
 import { StateCursor } from '../repo/overlay.ts';
@@ -21,6 +21,7 @@ import { type BackupChoices, type BackupPlan, planBackup, snapshotById } from '.
 import { recoverBackup, settleBackup } from './backup-recovery.ts';
 import type { BackupSource } from './backup-source.ts';
 import { backupSpans } from './backup-spans.ts';
+import { situationOf } from './backup-situation.ts';
 import { checkStillThere } from './diff-extents.ts';
 import { forgetCut } from './forget-cut.ts';
 import { planDiff } from './diff-plan.ts';
@@ -78,7 +79,10 @@ export async function dryBackup(
   source: BackupSource,
   options: BackupOptions,
 ): Promise<BackupPlan> {
-  const situation = await look(repository, source, options);
+  const situation = await situationOf(repository, source, options);
+  const intent = await readIntent(repository, source.image, 'backup');
+  if (intent !== null)
+    options.onNotice?.(`what an interrupted run has left is finished or removed first: ${intent.point}`);
   return planBackup(situation, options);
 }
 
@@ -125,7 +129,7 @@ async function underLock(
     const same = { imageId, level, trim: options.trim ?? false, segmentBytes: options.segmentBytes ?? null };
     await finishIntents(repository, source.image, options.onNotice);
     const left = await recoverBackup(repository, source, head, { ...options, plan: same });
-    const situation = await look(repository, source, options, head);
+    const situation = await situationOf(repository, source, options, head);
     const plan = left?.plan ?? planBackup(situation, options);
     const tags = left?.tags ?? options.tags ?? [];
     if (plan.notice !== null) options.onNotice?.(plan.notice);
@@ -175,32 +179,6 @@ async function underLock(
   }
 }
 
-/** What is there: snapshots of the image, points of the repository. */
-async function look(
-  repository: Repository,
-  source: BackupSource,
-  options: BackupOptions,
-  head: WritableImage | null = null,
-): Promise<Parameters<typeof planBackup>[0]> {
-  const points = await readPoints(repository, source.image);
-  const newest = points.at(-1);
-  const manifest = newest === undefined ? null : await readManifest(repository, source.image, newest.id);
-  const opened = head ?? (source.head === null ? null : await source.head());
-  try {
-    const info = opened === null ? null : await opened.info();
-    return {
-      repository: repository.id,
-      name: source.name,
-      info,
-      points,
-      manifest,
-      nowMs: (options.nowMs ?? Date.now)(),
-    };
-  } finally {
-    if (head === null) await opened?.close();
-  }
-}
-
 async function makeSnapshot(head: WritableImage, name: string, hooks: BackupOptions['hooks'] = {}): Promise<void> {
   // A run that was killed between the two puts of the intent made it.
   if (snapshotById(await head.info(), null, name) !== null) return;
@@ -214,6 +192,14 @@ async function makeSnapshot(head: WritableImage, name: string, hooks: BackupOpti
   }
   await hooks.post?.();
 }
+
+const unusable = (error: unknown, base: string): unknown =>
+  error instanceof RbdeltaError && (error.code === 'corrupt' || error.code === 'notFound')
+    ? new RbdeltaError(error.code, `nothing can be built on ${base}: ${error.message}`, {
+        hint: 'backup --full makes a point that needs no other; rbdelta repo check tells what is damaged',
+        cause: error,
+      })
+    : error;
 
 interface Written {
   archive: WrittenArchive;
@@ -235,7 +221,13 @@ async function archive(
   const { base } = plan;
   const packer = new Packer({ key: repository.digestKey, level: options.level ?? 3 });
   const chain =
-    base === null ? null : await loadChain(repository, source.image, base.id, { expected: chainIds(points, base.id) });
+    base === null
+      ? null
+      : await loadChain(repository, source.image, base.id, { expected: chainIds(points, base.id) }).catch(
+          (error: unknown) => {
+            throw unusable(error, base.id);
+          },
+        );
   const header = { fromSnap: base?.snapshot ?? null, toSnap: plan.snapshot.name, size: info.size, protected: null };
   const writer = new ArchiveWriter(repository.store, pointFolder(source.image, plan.point), header, {
     compress: (raw) => packer.compress(raw),
