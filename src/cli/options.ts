@@ -23,6 +23,7 @@ export type OptionGroup =
   | 'Names'
   | 'Diff'
   | 'Stream'
+  | 'S3'
   | 'New image'
   | 'Target'
   | 'Output'
@@ -88,6 +89,12 @@ const table = {
   like: { value: 'REPOSITORY', group: 'Backup', describe: 'with the same key: points are copied as they are' },
   'storage-class': { value: 'CLASS', group: 'Stream', describe: 'of segments in S3, as STANDARD_IA' },
   sse: { value: 'AES256|aws:kms[:KEY]', group: 'Stream', describe: 'encryption by the S3 server' },
+
+  's3-endpoint': { value: 'URL', group: 'S3', describe: 'the server [AWS_ENDPOINT_URL, or AWS]' },
+  's3-region': { value: 'REGION', group: 'S3', describe: 'region [AWS_REGION]' },
+  's3-profile': { value: 'NAME', group: 'S3', describe: 'section of ~/.aws [AWS_PROFILE]' },
+  'path-style': { value: 'auto|yes|no', group: 'S3', describe: 'https://host/bucket; auto: not at AWS' },
+  'ca-file': { value: 'FILE', group: 'S3', describe: 'PEM: trust only these [AWS_CA_BUNDLE]' },
 
   level: { value: 'audit|scrub|source|rehearse', group: 'Verify', describe: 'how far the proof goes [audit]' },
   percent: {

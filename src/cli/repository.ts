@@ -6,10 +6,11 @@ import type { OpenStoreOptions } from '../store/open.ts';
 import type { Store } from '../store/port.ts';
 import { closing } from './cluster.ts';
 import type { Call } from './command.ts';
+import { s3From, s3Options } from './s3.ts';
 import { rateFrom } from './values.ts';
 
 /** The options of a command that opens one. */
-export const storeOptions = ['storage-class', 'sse', 'max-rate'] as const;
+export const storeOptions = ['storage-class', 'sse', 'max-rate', ...s3Options] as const;
 
 /** The next positional. */
 export function repositoryFrom({ positionals }: Call): string {
@@ -43,7 +44,7 @@ export async function withStore<T>(
   const { openStore } = await import('../store/open.ts');
   const store = await openStore(where, {
     ...options,
-    s3: { ...(storageClass !== null && { storageClass }), ...(sse !== null && { sse }) },
+    s3: { ...s3From(call), ...(storageClass !== null && { storageClass }), ...(sse !== null && { sse }) },
     ...(rate !== null && { bytesPerSecond: rate }),
   });
   return closing(store, use);

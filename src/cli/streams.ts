@@ -6,6 +6,7 @@ import type { ByteSource } from '../bytes/source.ts';
 import { createSink, mayBeZstd, openSource, parseCompress } from '../ops/path.ts';
 import { usage } from './args.ts';
 import type { Call } from './command.ts';
+import { s3From } from './s3.ts';
 import { countFrom, rateFrom, sizeFrom } from './values.ts';
 
 /** Reads the options now, and makes the sink when it is called: with the most bytes that will be written. */
@@ -13,6 +14,7 @@ export function sinkAt(call: Call, path: string): (maxBytes: number) => Promise<
   const compress = call.args.text('compress');
   const options = {
     signal: call.signal,
+    s3: s3From(call),
     ...(compress === null ? {} : { compress: parseCompress(compress) }),
     ...rate(call),
   };
@@ -21,7 +23,7 @@ export function sinkAt(call: Call, path: string): (maxBytes: number) => Promise<
 
 /** Reads the options now, and opens the source when it is called. `raw`: see SourceOptions. */
 export function sourceAt(call: Call, path: string, { raw = false } = {}): () => Promise<ByteSource> {
-  const options = { signal: call.signal, raw, onNotice: call.notice, ...rate(call) };
+  const options = { signal: call.signal, s3: s3From(call), raw, onNotice: call.notice, ...rate(call) };
   return () => openSource(path, options);
 }
 

@@ -5,12 +5,15 @@ import type { PutObjectCommandInput, S3Client, S3ClientConfig, StorageClass } fr
 import { errnoOf, ioFailure } from '../bytes/errno.ts';
 import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
+import { type ProxyOptions, proxyFor } from './proxy.ts';
 
 /** Whatever is absent comes from where the AWS SDK looks: AWS_* variables, profiles, the instance's role. */
-export interface S3Options {
+export interface S3Options extends ProxyOptions {
   endpoint?: string;
   region?: string;
   profile?: string;
+  /** Whether the bucket is in the path of addresses, not in the name of the host. Absent: everywhere but at AWS. */
+  pathStyle?: boolean;
   /** How often a request is tried in all; 5 if absent. Waits in between grow, by the SDK's standard strategy. */
   attempts?: number;
   /** Certificates (PEM) that are trusted instead of those that Node knows. */
@@ -42,7 +45,7 @@ export interface S3Location {
 
 export async function connectS3(options: S3Options = {}): Promise<S3Connection> {
   const sdk = await import('@aws-sdk/client-s3');
-  const { attempts = 5, endpoint, region, profile, caFile, storageClass } = options;
+  const { attempts = 5, endpoint, region, profile, storageClass } = options;
   const settings = {
     written: options.sse === undefined ? {} : parseSse(options.sse),
     writtenLarge: storageClass === undefined ? {} : { StorageClass: storageClass as StorageClass },
@@ -53,26 +56,40 @@ export async function connectS3(options: S3Options = {}): Promise<S3Connection> 
     // The defaults send checksums in a way that radosgw before 18 and others refuse or, worse, store.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    // A peer that is silent for a minute is gone.
-    requestHandler: {
-      connectionTimeout: 10_000,
-      socketTimeout: 60_000,
-      ...(caFile === undefined ? {} : { httpsAgent: { ca: await readCertificates(caFile) } }),
-    },
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(region === undefined ? {} : { region }),
     ...(profile === undefined ? {} : { profile }),
   };
-  const aws = withoutAdvice(() => new sdk.S3Client(given));
-  const found = endpoint ?? (await aws.config.serviceConfiguredEndpoint?.());
-  if (found === undefined || /\.amazonaws\.com(\.cn)?\/?$/.test(found)) {
-    return { client: keepDates(aws), sdk, endpoint: 'AWS', ...settings };
-  }
+  const probe = withoutAdvice(() => new sdk.S3Client(given));
+  const found = endpoint ?? (await probe.config.serviceConfiguredEndpoint?.());
   // Servers other than AWS seldom have a DNS name for each bucket, and seldom care for the region.
-  const ownRegion = await aws.config.region().catch(() => 'us-east-1');
-  aws.destroy();
-  const client = new sdk.S3Client({ ...given, endpoint: found, region: ownRegion, forcePathStyle: true });
-  return { client: keepDates(client), sdk, endpoint: found, ...settings };
+  const isAws = found === undefined || /\.amazonaws\.com(\.cn)?\/?$/.test(found);
+  const place: S3ClientConfig = isAws
+    ? { forcePathStyle: options.pathStyle ?? false }
+    : {
+        endpoint: found,
+        region: await probe.config.region().catch(() => 'us-east-1'),
+        forcePathStyle: options.pathStyle ?? true,
+      };
+  probe.destroy();
+  const requestHandler = await requestHandlerFor(new URL(found ?? 'https://s3.amazonaws.com'), options);
+  const client = new sdk.S3Client({ ...given, ...place, requestHandler });
+  return { client: keepDates(client), sdk, endpoint: isAws ? 'AWS' : found, ...settings };
+}
+
+async function requestHandlerFor(
+  url: URL,
+  { caFile, ...proxies }: S3Options,
+): Promise<NonNullable<S3ClientConfig['requestHandler']>> {
+  const ca = caFile === undefined ? {} : { ca: await readCertificates(caFile) };
+  const proxy = proxyFor(url, proxies);
+  // As many connections as the SDK's own agent keeps.
+  const httpsAgent =
+    proxy === null
+      ? ca
+      : new (await import('hpagent')).HttpsProxyAgent({ proxy, keepAlive: true, maxSockets: 50, ...ca });
+  // A peer that is silent for a minute is gone.
+  return { connectionTimeout: 10_000, socketTimeout: 60_000, httpsAgent };
 }
 
 function parseSse(text: string): S3Connection['written'] {
@@ -202,6 +219,9 @@ export async function s3Failure(error: unknown, task: string, { client }: S3Conn
   }
   if (errno !== null) return fail('io', `the connection broke: ${errno}`, 'try again');
   if (status !== null) return fail('io', `the server answers ${status} ${said}`);
+  const [, refused] = /^Bad response: (\d+)$/.exec(error.message) ?? [];
+  if (refused !== undefined)
+    return fail('unavailable', `the proxy answers ${refused}`, 'check HTTPS_PROXY and NO_PROXY');
   if (/certificate|TLS|SSL/i.test(error.message)) return fail('unavailable', `no secure connection: ${error.message}`);
   return error;
 }

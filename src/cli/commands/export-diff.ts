@@ -6,6 +6,7 @@ import { pathFrom } from '../names.ts';
 import { cluster, snapNames } from '../options.ts';
 import { bytesText, object, toJson } from '../print.ts';
 import { rangeFrom } from '../range.ts';
+import { s3Options } from '../s3.ts';
 import { nameOf, sourceFrom, withSource } from '../source-image.ts';
 import { printsResult, queueDepth, sinkAt } from '../streams.ts';
 import { oneOf } from '../values.ts';
@@ -25,6 +26,7 @@ export const command: Command = {
     'queue-depth',
     'json',
     'no-progress',
+    ...s3Options,
     ...cluster,
   ],
   examples: [

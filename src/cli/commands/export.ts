@@ -7,13 +7,24 @@ import type { Call, Command } from '../command.ts';
 import { type ImageOrFile, inPool, pathFrom } from '../names.ts';
 import { cluster, snapNames } from '../options.ts';
 import { bytesText } from '../print.ts';
+import { s3Options } from '../s3.ts';
 import { nameOf, sourceFrom, withSource } from '../source-image.ts';
 import { queueDepth, sinkAt } from '../streams.ts';
 import { oneOf } from '../values.ts';
 
 export const command: Command = {
   positionals: ['<image[@snap]>', '<path>'],
-  options: [...snapNames, 'path', 'export-format', 'compress', 'max-rate', 'queue-depth', 'no-progress', ...cluster],
+  options: [
+    ...snapNames,
+    'path',
+    'export-format',
+    'compress',
+    'max-rate',
+    'queue-depth',
+    'no-progress',
+    ...s3Options,
+    ...cluster,
+  ],
   examples: [
     ['export volumes/vm-1@mon vm-1.raw', 'raw bytes, sparse'],
     ['export --export-format 2 --compress zstd volumes/vm-1 vm-1.rbd.zst', 'all snapshots as well'],

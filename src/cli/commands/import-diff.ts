@@ -19,6 +19,7 @@ import type { Call, Command } from '../command.ts';
 import { type ImageOrFile, imageOrFileFrom, pathFrom } from '../names.ts';
 import { cluster, imageNames } from '../options.ts';
 import { bytesText, list, object, optional, type Tree, toJson } from '../print.ts';
+import { s3Options } from '../s3.ts';
 import { lengthOf, sourceAt, sparseBytes } from '../streams.ts';
 
 export const command: Command = {
@@ -35,6 +36,7 @@ export const command: Command = {
     'max-rate',
     'json',
     'no-progress',
+    ...s3Options,
     ...cluster,
   ],
   examples: [

@@ -9,6 +9,7 @@ import { creationFrom } from '../creation.ts';
 import { imageFrom, inPool, type NamedImage, pathFrom } from '../names.ts';
 import { cluster, creation } from '../options.ts';
 import { bytesText } from '../print.ts';
+import { s3Options } from '../s3.ts';
 import { lengthOf, sourceAt, sparseBytes } from '../streams.ts';
 import { oneOf } from '../values.ts';
 
@@ -26,6 +27,7 @@ export const command: Command = {
     'export-format',
     'max-rate',
     'no-progress',
+    ...s3Options,
     ...cluster,
   ],
   examples: [

@@ -10,11 +10,12 @@ import { output } from '../options.ts';
 import { outputFormat, print } from '../output.ts';
 import { picture } from '../picture.ts';
 import { bytesText, list, object, optional, table, type Tree } from '../print.ts';
+import { s3Options } from '../s3.ts';
 import { lengthOf, sourceAt } from '../streams.ts';
 
 export const command: Command = {
   positionals: ['<path>'],
-  options: ['path', ...output, 'no-progress'],
+  options: ['path', ...output, 'no-progress', ...s3Options],
   examples: [
     ['inspect mon-tue.rbdiff', 'header, counts, a map of the changes'],
     ['inspect --json s3://bucket/vm-1/tue.rbdiff.zst', 'to be read by a program'],

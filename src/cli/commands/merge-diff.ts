@@ -5,12 +5,13 @@ import { mergeDiff } from '../../ops/merge-diff.ts';
 import { usage } from '../args.ts';
 import type { Command } from '../command.ts';
 import { bytesText, object, toJson } from '../print.ts';
+import { s3Options } from '../s3.ts';
 import { printsResult, sinkAt, sourceAt } from '../streams.ts';
 import { oneOf } from '../values.ts';
 
 export const command: Command = {
   positionals: ['<diff1-path>', '<diff2-path>', '<path...>'],
-  options: ['path', 'diff-format', 'compress', 'max-rate', 'json', 'no-progress'],
+  options: ['path', 'diff-format', 'compress', 'max-rate', 'json', 'no-progress', ...s3Options],
   examples: [
     ['merge-diff mon-tue tue-wed mon-wed', 'as rbd does it'],
     ['merge-diff full 1 2 3 4 5 6 new-full', 'any number, oldest first, in one pass'],

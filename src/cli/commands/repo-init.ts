@@ -4,10 +4,11 @@ import { initRepository } from '../../repo/repository.ts';
 import type { Command } from '../command.ts';
 import { object, toJson } from '../print.ts';
 import { repositoryFrom, withRepository, withStore } from '../repository.ts';
+import { s3Options } from '../s3.ts';
 
 export const command: Command = {
   positionals: ['<repository>'],
-  options: ['like', 'json'],
+  options: ['like', 'json', ...s3Options],
   examples: [
     ['repo init /backups', 'in a directory, which is made if it is not there'],
     ['repo init --like /backups s3://bucket/prod', 'to copy points of /backups to'],

@@ -16,12 +16,13 @@ import type { Call, Command } from '../command.ts';
 import { cluster } from '../options.ts';
 import { list, object, optional, type Tree, toJson } from '../print.ts';
 import { repositoryFrom, withRepository } from '../repository.ts';
+import { s3Options } from '../s3.ts';
 import { oneOf, percentFrom } from '../values.ts';
 import { version } from '../version.ts';
 
 export const command: Command = {
   positionals: ['<repository>', '[point...]'],
-  options: ['level', 'percent', 'command', 'all', 'json', 'max-rate', 'no-progress', ...cluster],
+  options: ['level', 'percent', 'command', 'all', 'json', 'max-rate', 'no-progress', ...s3Options, ...cluster],
   describe: {
     all: 'every point, not only the newest of each image',
     'max-rate': 'bytes a second at most that are fetched, as 50M',
