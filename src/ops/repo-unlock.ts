@@ -31,10 +31,17 @@ export async function unlock(repository: Repository, options: UnlockOptions = {}
   }));
   for await (const { image, locks } of looked) {
     for (const lock of locks) {
-      const removed = (lock.isDead || force) && !dryRun;
-      if (removed) await repository.store.remove([lock.key]);
-      found.push({ image, lock, removed });
+      const now = (lock.isDead || force) && !dryRun ? await lookAgain(repository, image, lock) : lock;
+      if (now === null) continue;
+      const removed = (now.isDead || force) && !dryRun;
+      if (removed) await repository.store.remove([now.key]);
+      found.push({ image, lock: now, removed });
     }
   }
   return found;
+}
+
+/** Since it was listed, which may be long ago with many images, it may have been renewed; null: it was released. */
+async function lookAgain(repository: Repository, image: ImageName, { key }: FoundLock): Promise<FoundLock | null> {
+  return (await listLocks(repository, image)).find((lock) => lock.key === key) ?? null;
 }

@@ -1,6 +1,6 @@
 // `restore`: a point becomes an image again: a new one, an existing one in place, a file, or a stream of its bytes.
 
-import { interruption, orInterruption } from '../bytes/errno.ts';
+import { interruption } from '../bytes/errno.ts';
 import type { ByteSink } from '../bytes/sink.ts';
 import { counted, printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
@@ -11,6 +11,7 @@ import type { Chain } from '../repo/chain.ts';
 import { chainDiff } from '../repo/chain-diff.ts';
 import { compareState } from './compare-state.ts';
 import { rawIntoSink } from './export.ts';
+import { canBeRepeated, orRewritten } from './restore-again.ts';
 import { creationOf, restoreMetadata } from './restore-creation.ts';
 import { checkChain, planRestore, type RestorePlan } from './restore-plan.ts';
 import { RestoreWindows, writeFrames, writeZeros } from './restore-write.ts';
@@ -21,6 +22,8 @@ export interface RestoreOptions {
   onNotice?: ((text: string) => void) | undefined;
   /** What is done now, and bytes of it, of all. */
   onProgress?: ((step: 'compare' | 'write', done: number, total: number) => void) | undefined;
+  /** In place: also below clients that have the image open. */
+  force?: boolean;
   /** How long bringing the target back after a failure may stand still, in ms. */
   stallMs?: number;
 }
@@ -45,11 +48,15 @@ export async function dryRestore(
   target: Parameters<typeof compareState>[1] | null,
   options: RestoreOptions = {},
 ): Promise<RestorePlan & { compared: Restored['compared'] }> {
-  await checkChain(chain);
-  if (target === null) return { ...(await planRestore(chain, options)), compared: null };
-  const { differing, bytesRead } = await compare(chain, target, options);
-  const plan = await planRestore(chain, { ...options, only: differing });
-  return { ...plan, compared: { bytesRead, blocks: differing.count } };
+  try {
+    await checkChain(chain);
+    if (target === null) return { ...(await planRestore(chain, options)), compared: null };
+    const { differing, bytesRead } = await compare(chain, target, options);
+    const plan = await planRestore(chain, { ...options, only: differing });
+    return { ...plan, compared: { bytesRead, blocks: differing.count } };
+  } catch (error) {
+    throw canBeRepeated(await orRewritten(error, chain, options.signal));
+  }
 }
 
 /**
@@ -66,8 +73,7 @@ export async function restoreToImage(
   const begun = performance.now();
   const name = `"${printable(formatSpec(spec))}"`;
   await refuseExisting(cluster, spec, name);
-  await checkChain(chain);
-  const plan = await planRestore(chain, options);
+  const plan = await checkAndPlan(chain, options);
   const { manifest } = chain.points.at(-1)!;
   await cluster.create(spec, await creationOf(manifest, cluster, create, options.onNotice));
   const windows = new RestoreWindows();
@@ -85,9 +91,10 @@ export async function restoreToImage(
       await target?.close();
       await cluster.remove(spec, progress);
     }, options.stallMs ?? defaultStallMs);
-    if (failed === null) throw orInterruption(error, options.signal);
+    const told = await orRewritten(error, chain, options.signal);
+    if (failed === null) throw canBeRepeated(told);
     throw withState(
-      error,
+      told,
       `the new image ${name} could not be removed again (${failed}): it is not whole`,
       'remove it (rbd rm)',
     );
@@ -103,8 +110,7 @@ export async function restoreToFile(chain: Chain, path: string, options: Restore
   });
   const windows = new RestoreWindows();
   try {
-    await checkChain(chain);
-    const plan = await planRestore(chain, options);
+    const plan = await checkAndPlan(chain, options);
     await target.resize(chain.size);
     const written = await fill(chain, target, plan, windows, options);
     await target.flush();
@@ -115,10 +121,9 @@ export async function restoreToFile(chain: Chain, path: string, options: Restore
       await windows.settled();
       await target.discard();
     }, options.stallMs ?? defaultStallMs);
-    throw withState(
-      orInterruption(error, options.signal),
-      failed === null ? null : `the new file "${printable(path)}" could not be removed again (${failed})`,
-    );
+    const told = await orRewritten(error, chain, options.signal);
+    if (failed === null) throw canBeRepeated(told);
+    throw withState(told, `the new file "${printable(path)}" could not be removed again (${failed})`);
   }
 }
 
@@ -185,12 +190,14 @@ export async function restoreInPlace(
     };
   } catch (error) {
     const settled = await attempt(() => windows.settled(), options.stallMs ?? defaultStallMs);
-    const told = orInterruption(error, options.signal);
-    if (!touched) throw told;
+    const told = await orRewritten(error, chain, options.signal);
+    if (!touched) throw canBeRepeated(told);
     const state = `${name} is partly restored: a mixture of what it was and of ${chain.points.at(-1)?.id}`;
     const isDamage = told instanceof RbdeltaError && (told.code === 'corrupt' || told.code === 'notFound');
     const hint = isDamage ? undefined : 'run the same command again: it goes on with what still differs';
-    throw withState(told, settled === null ? state : `${state} (${settled})`, hint);
+    // Only when nothing of this one is on its way to the target any more may the next one begin.
+    if (settled === null) throw canBeRepeated(told, withState(told, state, hint));
+    throw withState(told, `${state} (${settled})`, hint);
   }
 }
 
@@ -215,7 +222,16 @@ export async function restoreToSink(chain: Chain, sink: ByteSink, options: Resto
     return { ...resultOf(chain, { ...written, frames, fetchedBytes: fetchBytes }, begun), compared: null };
   } catch (error) {
     await out.abort();
-    throw orInterruption(error, signal);
+    throw await orRewritten(error, chain, signal);
+  }
+}
+
+async function checkAndPlan(chain: Chain, options: RestoreOptions): Promise<RestorePlan> {
+  try {
+    await checkChain(chain);
+    return await planRestore(chain, options);
+  } catch (error) {
+    throw canBeRepeated(await orRewritten(error, chain, options.signal));
   }
 }
 
@@ -276,13 +292,21 @@ async function refuseInUse(
   cluster: Cluster,
   spec: ImageSpec,
   name: string,
-  { onNotice }: RestoreOptions,
+  { onNotice, force = false }: RestoreOptions,
 ): Promise<void> {
   const image = await cluster.open(spec);
   try {
     if ((await image.lock?.()) != null) {
       throw new RbdeltaError('busy', `${name} is locked: somebody has it open to write`, {
         hint: 'stop what uses it; the lock of a client that died is removed with rbd lock rm',
+      });
+    }
+    // A client without a lock writes as well (no exclusive-lock feature, a shared lock). We read, and are none of them.
+    const watchers = force ? [] : ((await image.watchers?.()) ?? []);
+    if (watchers.length > 0) {
+      const who = `${counted(watchers.length, 'client')} (${watchers.map(({ address }) => printable(address)).join(', ')})`;
+      throw new RbdeltaError('busy', `${name} is open at ${who}, which would lose what it writes`, {
+        hint: 'stop what uses it; one that died is forgotten after half a minute; --force overwrites it all the same',
       });
     }
     const { snapshots } = await image.info();

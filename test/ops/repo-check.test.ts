@@ -276,7 +276,7 @@ describe('interrupted writers', () => {
   test('a rewriting is finished', async () => {
     const { at, check, repair, repository } = await copy();
     await writeFile(at('rbd/vm', ids[1], '000003.rbdiff.zst'), 'x');
-    await writeIntent(repository, vm, { operation: 'rewrite', point: ids[1], keep: ['index'] }, about);
+    await writeIntent(repository, vm, { operation: 'rewrite', point: ids[1] }, about);
     expect(await check()).toEqual(['note intent']);
     await repair();
     expect(await check()).toEqual([]);
@@ -346,5 +346,23 @@ describe('locks', () => {
       expect(await action()).toHaveLength(1);
       expect(await check()).toEqual([]);
     }
+  });
+
+  test('one that was renewed since it was listed is not dead', async () => {
+    const { at, repository } = await copy();
+    const path = at('rbd/vm/lock/0123456789abcdef.json');
+    await mkdir(at('rbd/vm/lock'), { recursive: true });
+    await writeFile(path, deadLock('0123456789abcdef'));
+    await utimes(path, new Date(0), new Date(0));
+    const store = {
+      ...repository.store,
+      async *list(prefix: string) {
+        yield* repository.store.list(prefix);
+        await utimes(path, new Date(), new Date());
+      },
+    };
+    const looked = await unlock({ ...repository, store });
+    expect(looked).toMatchObject([{ removed: false, lock: { isDead: false } }]);
+    expect(await unlock(repository)).toMatchObject([{ removed: false }]);
   });
 });

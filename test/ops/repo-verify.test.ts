@@ -321,7 +321,8 @@ describe('points that are written anew', () => {
       },
     );
     const points = await readPoints(repository, image);
-    const found = await verifier.verify({ image, point: two, points }).finally(() => verifier.close());
+    const found = await verifier.verify({ image, point: two, points });
+    await verifier.close();
     expect(flattening).not.toBeNull();
     expect(found).toMatchObject({ ok: true, damages: [], affected: [] });
     expect(notices).toEqual([expect.stringContaining('rewritten meanwhile')]);

@@ -4,9 +4,13 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { memorySink } from '../../src/bytes/sink.ts';
 import { RbdeltaError } from '../../src/error.ts';
 import { openFileToWrite } from '../../src/image/file.ts';
-import type { WritableImage } from '../../src/image/port.ts';
+import type { Image, WritableImage } from '../../src/image/port.ts';
+import type { ImageSpec } from '../../src/image/spec.ts';
+import { flatten, forget } from '../../src/ops/forget.ts';
+import { withSteadyChain } from '../../src/ops/restore-again.ts';
 import {
   dryRestore,
+  type RestoreOptions,
   restoreInPlace,
   restoreOverFile,
   restoreOverImage,
@@ -15,6 +19,7 @@ import {
   restoreToSink,
 } from '../../src/ops/restore.ts';
 import { type Chain, loadChain } from '../../src/repo/chain.ts';
+import type { Store } from '../../src/store/port.ts';
 import { noise, numbers } from '../kit/noise.ts';
 import { makeRepoWorld, nameOf, type RepoWorld, specOf } from '../kit/repo-world.ts';
 
@@ -202,6 +207,144 @@ describe('in place', () => {
     );
     await user.close();
     expect(error.code).toBe('busy');
+  });
+});
+
+describe('clients that have the image open', () => {
+  test('without a lock they are refused as well, unless it is forced', async () => {
+    const image = await world.image('a', block);
+    await image.write(0, noise(1, block));
+    const { point } = await world.backup('a');
+    const content = await world.content('a');
+    const head = await world.cluster.openToWrite(specOf('a'));
+    await head.write(5, noise(2, 1000));
+    await head.close();
+    // An image without the exclusive-lock feature.
+    const open = async (spec: ImageSpec): Promise<Image> => {
+      const opened = await world.cluster.open(spec);
+      const watchers = async () => [{ address: '10.0.0.7:0/12', client: 4, cookie: 9 }];
+      return {
+        ...opened,
+        info: () => opened.info(),
+        close: () => opened.close(),
+        lock: async () => null,
+        watchers,
+      } as Image;
+    };
+    const cluster = { ...world.cluster, open };
+    const restored = (options: RestoreOptions = {}) =>
+      withChain('a', point, (chain) => restoreOverImage(chain, cluster, specOf('a'), options));
+    const error = await failureOf(restored());
+    expect([error.code, error.message, error.hint]).toEqual([
+      'busy',
+      expect.stringContaining('10.0.0.7:0/12'),
+      expect.stringContaining('--force'),
+    ]);
+    expect(content.equals(await world.content('a'))).toBe(false);
+    await restored({ force: true });
+    expect(content.equals(await world.content('a'))).toBe(true);
+  });
+});
+
+describe('a chain that is rewritten meanwhile', () => {
+  const options = { version: '0.0.0', nowMs: () => Date.now() };
+
+  /** A point that builds on another, and what becomes of it. */
+  async function twoPoints() {
+    const image = await world.image('a', 40 * block);
+    await image.write(0, noise(1, 30 * block));
+    const one = await world.backup('a');
+    const head = await world.cluster.openToWrite(specOf('a'));
+    await head.write(block, noise(2, 20 * block));
+    await head.close();
+    const { point } = await world.backup('a');
+    const rewrite = async () => {
+      await flatten(world.repository, nameOf('a'), point, options);
+      await forget(world.repository, nameOf('a'), new Set([one.point]), options);
+    };
+    return { point, content: await world.content('a'), rewrite };
+  }
+
+  test('is no damage', async () => {
+    const { point, rewrite } = await twoPoints();
+    await (await world.image('over', 40 * block)).close();
+    await withChain('a', point, async (chain) => {
+      await rewrite();
+      for (const work of [
+        () => dryRestore(chain, null),
+        () => restoreToImage(chain, world.cluster, specOf('b'), {}),
+        () => restoreToFile(chain, join(world.dir, 'f')),
+        () => restoreToSink(chain, memorySink()),
+        () => restoreOverImage(chain, world.cluster, specOf('over')),
+      ]) {
+        const error = await failureOf(work());
+        expect([error.code, error.message]).toEqual(['busy', expect.stringContaining('was rewritten meanwhile')]);
+        expect(error.hint).toContain('run it again');
+      }
+    });
+    expect(await world.cluster.list('rbd', '')).toEqual(['a', 'over']);
+  });
+
+  test('it is begun again in place, though something was changed', async () => {
+    const { point, content, rewrite } = await twoPoints();
+    // of another size: that changes before the first frame is fetched
+    await (await world.image('over', 7 * block)).close();
+    let rewriting: Promise<void> | null = null;
+    const notices: string[] = [];
+    const repository = await world.reopen();
+    const store: Store = {
+      ...repository.store,
+      async read(key, offset, into) {
+        if (key.includes('.rbdiff.zst')) await (rewriting ??= rewrite());
+        return repository.store.read(key, offset, into);
+      },
+    };
+    await withSteadyChain(
+      { ...repository, store },
+      { image: nameOf('a'), point },
+      (chain) => restoreOverImage(chain, world.cluster, specOf('over')),
+      (text) => notices.push(text),
+    );
+    expect(content.equals(await world.content('over'))).toBe(true);
+    expect(notices).toEqual([expect.stringMatching(/a mixture of .*begun again/)]);
+  });
+
+  test('a new image and a new file are begun again', async () => {
+    const { point, content, rewrite } = await twoPoints();
+    const path = join(world.dir, 'f');
+    const notices: string[] = [];
+    let rewriting: Promise<void> | null = null;
+    const repository = await world.reopen();
+    await withSteadyChain(
+      repository,
+      { image: nameOf('a'), point },
+      async (chain) => {
+        await (rewriting ??= rewrite());
+        await restoreToImage(chain, world.cluster, specOf('b'), {});
+        await restoreToFile(chain, path);
+      },
+      (text) => notices.push(text),
+    );
+    expect(notices).toHaveLength(1);
+    expect(content.equals(await world.content('b'))).toBe(true);
+    expect(content.equals(await readFile(path))).toBe(true);
+  });
+
+  test('damage is not begun again', async () => {
+    const { point } = await twoPoints();
+    await writeFile(join(world.repoDir, 'rbd', 'a', point, '000000.rbdiff.zst'), 'no');
+    let times = 0;
+    const work = withSteadyChain(
+      await world.reopen(),
+      { image: nameOf('a'), point },
+      (chain) => {
+        times += 1;
+        return restoreToImage(chain, world.cluster, specOf('b'), {});
+      },
+      () => {},
+    );
+    expect(['corrupt', 'io']).toContain((await failureOf(work)).code);
+    expect(times).toBe(1);
   });
 });
 
