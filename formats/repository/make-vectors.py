@@ -26,7 +26,7 @@ proofs = {'format': 1, 'proofs': [proof, {**proof, 'level': 'scrub', 'percent': 
           'scrubbed': {'percent': 2.5, 'frames': 17, 'since': LATER, 'directorySha256': 'd1' * 32, 'damaged': 2,
                        'first': 'the frame 17~4 is damaged'}}
 delete = {'format': 1, 'operation': 'delete', 'points': [FIRST, SECOND], **BEGUN}
-rewrite = {'format': 1, 'operation': 'rewrite', 'point': FIRST, 'keep': ['000000.rbdiff.zst', 'index'], **BEGUN}
+rewrite = {'format': 1, 'operation': 'rewrite', 'point': FIRST, **BEGUN}
 
 
 def changed(value, **fields):
@@ -76,7 +76,7 @@ refused = [
     ('intent', 'a backup without a snapshot', changed(backup, snapshot=...), 'corrupt', 'snapshot is missing'),
     ('intent', 'a plan that is none', changed(backup, plan=[1]), 'corrupt', 'plan must be an object, not [1]'),
     ('intent', 'a point outside of the folder', changed(delete, points=['../x']), 'corrupt', 'points.0 must be the id of a point'),
-    ('intent', 'a file outside of the folder', changed(rewrite, keep=['a/b']), 'corrupt', 'keep.0 must be the name of a file'),
+    ('intent', 'a rewrite of nobody knows what', changed(rewrite, point='index'), 'corrupt', 'point must be the id of a point'),
     ('lock', 'no owner', changed(lock, owner=...), 'corrupt', 'owner is missing'),
     ('lock', 'a process that cannot be', changed(lock, owner__pid=0), 'corrupt', 'owner.pid must be a whole number from 1'),
     ('lock', 'a lease of nothing', changed(lock, leaseSeconds=0), 'corrupt', 'leaseSeconds must be a whole number from 1'),

@@ -3,7 +3,6 @@
 import * as v from 'valibot';
 import {
   anything,
-  fileName,
   filled,
   format,
   jsonFile,
@@ -95,11 +94,11 @@ const intentSchema = v.variant(
       ...begun,
     }),
     v.object({ format, operation: v.literal('delete'), points: v.array(pointId), ...begun }),
-    v.object({ format, operation: v.literal('rewrite'), point: pointId, keep: v.array(fileName), ...begun }),
+    v.object({ format, operation: v.literal('rewrite'), point: pointId, ...begun }),
   ],
   later,
 );
-/** `intent.json`: what the writer of an image is about to do. */
+/** `intent/<operation>.json`: what the writer of an image is about to do. */
 export type Intent = v.InferOutput<typeof intentSchema>;
 
 const lockSchema = v.object({

@@ -84,12 +84,7 @@ export async function copyPoints(
       const chain = await loadChain(source, image, point.id, { expected });
       try {
         const { nowMs, version } = options;
-        await writeIntent(
-          target,
-          image,
-          { operation: 'rewrite', point: point.id, keep: [] },
-          { nowMs: nowMs(), version },
-        );
+        await writeIntent(target, image, { operation: 'rewrite', point: point.id }, { nowMs: nowMs(), version });
         const manifest = await copyOne(chain, target, base, options);
         await lock.assertHeld();
         const key = pointFolder(image, point.id) + manifestName;

@@ -72,7 +72,7 @@ export async function rebasePoint(
     if (base !== null && index < 0) {
       throw new RbdeltaError('invalid', `${base} is not a point that ${point} of ${textOf(image)} builds on`);
     }
-    const intent = { operation: 'rewrite' as const, point, keep: [] };
+    const intent = { operation: 'rewrite' as const, point };
     await writeIntent(repository, image, intent, { nowMs: options.nowMs(), version: options.version });
     const {
       segments,

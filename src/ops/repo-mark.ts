@@ -49,7 +49,7 @@ export async function markPoint(
     const marked = outcome(before, after);
     if (marked.changed) {
       const about = { nowMs: Date.now(), version: options.version };
-      await writeIntent(repository, image, { operation: 'rewrite', point, keep: [] }, about);
+      await writeIntent(repository, image, { operation: 'rewrite', point }, about);
       await lock.assertHeld();
       await repository.store.put(`${pointFolder(image, point)}${manifestName}`, encodeManifest(after));
     }
