@@ -65,6 +65,27 @@ test('a new image, a file, an image in place; what is named and how it is refuse
   expect(contents[0]!.equals(await contentOf(world, 'volumes/vm'))).toBe(true);
 });
 
+test('a point that cannot be read does not keep others back', async () => {
+  const world = await makeWorld();
+  const { ok, run, path } = world;
+  const { contents, ids } = await makePoints(world);
+  await rm(path('repo/volumes/vm/catalog.json'));
+  await writeFile(path(`repo/volumes/vm/${ids[1]}/manifest.json`), '{');
+  for (const point of [ids[0]!, 'vm@latest']) {
+    await rm(path('old.raw'), { force: true });
+    const { status, stderr } = await run(`restore repo ${point} file:old.raw`);
+    expect({ status, stderr }).toEqual({
+      status: 0,
+      stderr: expect.stringMatching(/manifest\.json.*rbdelta repo check/s),
+    });
+    expect(contents[0]!.equals(await readFile(path('old.raw')))).toBe(true);
+    await ok(`repo cat repo ${point} old.rbdiff`);
+    await rm(path('old.rbdiff'));
+    await ok(`repo show repo ${point}`);
+  }
+  expect(await run(`restore --force repo ${ids[0]} file:new.raw`)).toMatchObject({ status: 1 });
+});
+
 test('a dry run says what would be fetched, and writes nothing', async () => {
   const world = await makeWorld();
   const { ok } = world;

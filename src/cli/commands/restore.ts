@@ -13,8 +13,9 @@ import {
   restoreToImage,
   restoreToSink,
 } from '../../ops/restore.ts';
+import { withSteadyChain } from '../../ops/restore-again.ts';
 import { createSink } from '../../ops/path.ts';
-import { type Chain, loadChain } from '../../repo/chain.ts';
+import type { Chain } from '../../repo/chain.ts';
 import { chainIds, findPoint } from '../../repo/find-point.ts';
 import { textOf } from '../../repo/keys.ts';
 import { RbdeltaError } from '../../error.ts';
@@ -26,11 +27,13 @@ import { imageFrom, inPool, type NamedImage } from '../names.ts';
 import { cluster, creation } from '../options.ts';
 import { bytesText, list, object, type Tree, toJson } from '../print.ts';
 import { repositoryFrom, withRepository } from '../repository.ts';
+import { s3Options } from '../s3.ts';
 
 export const command: Command = {
   positionals: ['<repository>', '<point>', '<target>'],
-  options: ['in-place', 'dry-run', 'json', 'max-rate', 'no-progress', ...creation, ...cluster],
+  options: ['in-place', 'force', 'dry-run', 'json', 'max-rate', 'no-progress', ...s3Options, ...creation, ...cluster],
   describe: {
+    force: 'in place: also below clients that have the image open',
     'dry-run': 'say what would be fetched and written, write nothing',
     'max-rate': 'bytes a second at most that are fetched, as 50M',
   },
@@ -53,14 +56,17 @@ export const command: Command = {
     if (point === null) throw usage('point was not specified', 'as volumes/vm-1@latest; rbdelta repo list shows them');
     const target = targetFrom(call);
     if ('stdout' in target && args.has('json')) throw usage('--json and a stream cannot both go to standard output');
+    if (args.has('force') && !args.has('in-place')) throw usage('--force is for --in-place');
     if ('stdout' in target && args.has('in-place')) throw usage('--in-place is for images, files and devices');
     await withRepository(call, where, async (repository) => {
-      const { image, entry, points } = await findPoint(repository, point, { nowMs: Date.now() });
-      const expected = chainIds(points, entry.id);
-      await closing(await loadChain(repository, image, entry.id, { expected }), async (chain) => {
-        if (args.has('dry-run')) await showPlan(call, chain, target);
-        else await restore(call, chain, target);
+      const { image, entry, points } = await findPoint(repository, point, {
+        nowMs: Date.now(),
+        // one that does not concern this point is no reason to keep it back
+        onDamaged: (_, error) => call.notice(`${error.message} (rbdelta repo check)`),
       });
+      const chainOf = { image, point: entry.id, expected: chainIds(points, entry.id) };
+      const act = args.has('dry-run') ? showPlan : restore;
+      await withSteadyChain(repository, chainOf, (chain) => act(call, chain, target), call.notice);
     });
   },
 };
@@ -103,6 +109,7 @@ function shown(call: Call): { options: RestoreOptions; finish: (summary: string)
   return {
     options: {
       signal: call.signal,
+      force: call.args.has('force'),
       onNotice: call.notice,
       onProgress: (now, done, total) => {
         if (now !== step) {
