@@ -50,6 +50,9 @@ export async function finishRewrite(repository: Repository, image: ImageName, po
 export async function removePoints(repository: Repository, image: ImageName, ids: readonly string[]): Promise<void> {
   const { store } = repository;
   const gone = new Set(ids);
+  // A backup that died when all was stored but its last steps must not make the point again.
+  const backup = await readIntent(repository, image, 'backup');
+  if (backup !== null && gone.has(backup.point)) await clearIntent(repository, image, 'backup');
   await updateCatalog(repository, image, (points) => points.filter(({ id }) => !gone.has(id)));
   await store.remove(ids.map((id) => `${pointFolder(image, id)}${manifestName}`));
   await store.remove(filesOf(repository, image, ids));

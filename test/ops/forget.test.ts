@@ -7,6 +7,7 @@ import { planForget } from '../../src/ops/forget-plan.ts';
 import { markPoint } from '../../src/ops/repo-mark.ts';
 import { readCatalog, readPoints, updateCatalog } from '../../src/repo/catalog.ts';
 import { noise, numbers } from '../kit/noise.ts';
+import { writeIntent } from '../../src/repo/intent.ts';
 import { makeRepoWorld, nameOf, type RepoWorld, specOf } from '../kit/repo-world.ts';
 import { stateOf } from '../kit/chain-state.ts';
 
@@ -151,6 +152,17 @@ test('a catalog that does not know of a pin: nothing is removed', async () => {
   const { removed } = await prune(made.repository, image, { last: 1 }, options);
   expect(removed).not.toContain(first);
   expect((await readPoints(made.repository, image)).map(({ id }) => id)).toContain(first);
+});
+
+test('a point of a backup that died after its manifest does not come back', async () => {
+  const { made, states } = await history(41, 2);
+  const [first = '', last = ''] = states.keys();
+  const snapshot = { name: `rbdelta-${made.repository.id.slice(0, 8)}-${last}`, id: null, ours: true };
+  const intent = { operation: 'backup' as const, point: last, snapshot, base: first, baseSnapshot: null, plan: {} };
+  await writeIntent(made.repository, image, intent, { nowMs: 0, version: 'test' });
+  await forget(made.repository, image, new Set([last]), options);
+  const { point } = await made.backup('vm');
+  expect((await readPoints(made.repository, image)).map(({ id }) => id)).toEqual([first, point]);
 });
 
 describe('planForget', () => {
