@@ -32,8 +32,10 @@ export async function runHook({ option, command, env, timeoutMs, signal }: Hook)
       reject(new RbdeltaError('io', `${name} ${how}`));
     });
   });
-  let stop = (_: unknown): void => {};
-  const stopped = new Promise<never>((_, reject) => (stop = reject));
+  let stop: (error: unknown) => void = () => {};
+  const stopped = new Promise<never>((_, reject) => {
+    stop = reject;
+  });
   const timer = setTimeout(() => {
     const message = `${name} did not end within ${timeoutMs / 1000} s`;
     stop(new RbdeltaError('timeout', message, { hint: '--hook-timeout SECONDS gives it more time' }));

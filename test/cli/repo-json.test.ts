@@ -22,7 +22,7 @@ const checked = new Set<string>();
 /** The object, or the first of the list, that the command line prints: it has the fields of `command`. */
 async function printed({ run }: World, command: string, more: string, status = 0): Promise<Fields> {
   const result = await run(`${command} --json ${more}`);
-  expect(result, result.stderr).toMatchObject({ status });
+  expect(result).toMatchObject({ status });
   const value = JSON.parse(result.stdout) as Fields | Fields[];
   const object = Array.isArray(value) ? value[0]! : value;
   const told = table.get(command) ?? [];

@@ -53,17 +53,20 @@ describe.skipIf(!onCeph)('repo cat | rbd import-diff', () => {
     return target;
   }
 
-  const expectStates = async (target: string, made: typeof points): Promise<void> => {
-    for (const { snapshot, truth } of made) expect(await bytesOf(`${target}@${snapshot}`)).toBe(truth);
-    expect(await bytesOf(target)).toBe(made.at(-1)?.truth);
+  /** Of the snapshots of these points, and of the head. */
+  const statesOf = async (target: string, made: typeof points): Promise<string[]> => {
+    const states: string[] = [];
+    for (const { snapshot } of made) states.push(await bytesOf(`${target}@${snapshot}`));
+    return [...states, await bytesOf(target)];
   };
+  const truths = (made: typeof points): string[] => [...made, made.at(-1)!].map(({ truth }) => truth);
 
   test('every point of the chain in turn', async () => {
     const target = await applied(
       'each',
       points.map(({ id }) => [where, id]),
     );
-    await expectStates(target, points);
+    expect(await statesOf(target, points)).toEqual(truths(points));
   });
 
   test('the full, then the other points as one diff', async () => {
@@ -72,12 +75,13 @@ describe.skipIf(!onCeph)('repo cat | rbd import-diff', () => {
       [where, full.id],
       ['--from', full.id, where, last.id],
     ]);
-    await expectStates(target, [full, last]);
+    expect(await statesOf(target, [full, last])).toEqual(truths([full, last]));
   });
 
   test('each state from nothing', async () => {
     for (const point of points) {
-      await expectStates(await applied(point.id, [['--full', where, point.id]]), [point]);
+      const target = await applied(point.id, [['--full', where, point.id]]);
+      expect(await statesOf(target, [point])).toEqual(truths([point]));
     }
   });
 });

@@ -66,9 +66,9 @@ const idsOf = async (repository: Repository, tag: string, isTagged = true): Prom
 
 /** What may die. Done again, each does what is left to do. */
 export const operations = {
-  backup: ({ backup }) => backup(),
-  'backup --wait': ({ backup }) => backup({ waitMs: 120_000 }),
-  'backup --snap': ({ backup }) => backup({ snap: 'monday' }),
+  backup: (world) => world.backup(),
+  'backup --wait': (world) => world.backup({ waitMs: 120_000 }),
+  'backup --snap': (world) => world.backup({ snap: 'monday' }),
   forget: async ({ repository }) => {
     await forget(repository, vm, await idsOf(repository, 'goes'), about);
   },

@@ -4,6 +4,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { closing } from '../../src/cli/cluster.ts';
 import { RbdeltaError } from '../../src/error.ts';
 import type { WritableImage } from '../../src/image/port.ts';
 import { backup, type BackupOptions, type BackupResult } from '../../src/ops/backup.ts';
@@ -47,7 +48,7 @@ async function world(points: number): Promise<Made> {
   await made.cluster.create(specOf('vm'), { size, order: 20 });
   const head: Made['head'] = async (use) => {
     const image = await made.cluster.openToWrite(specOf('vm'));
-    await use(image).finally(() => image.close());
+    await closing(image, use);
   };
   const scatter: Made['scatter'] = (seed, from = 0) =>
     head(async (image) => {
@@ -75,11 +76,11 @@ async function world(points: number): Promise<Made> {
 /** The point is what the image is at its snapshot; nothing is left over; no snapshots but `stay` and that of the newest point. */
 async function expectRight(made: Made, result: BackupResult, stay: string[] = []): Promise<void> {
   const { content, fingerprint, proven } = await stateOf(made.repository, vm, result.point);
-  expect(content.equals(await made.content(`vm@${result.snapshot}`)), 'content').toBe(true);
+  expect(content.equals(await made.content(`vm@${result.snapshot}`))).toBe(true);
   expect(proven).toBe(fingerprint);
   expect((await checkRepository(made.repository)).findings).toEqual([]);
   const image = await made.cluster.open(specOf('vm'));
-  const { snapshots } = await image.info().finally(() => image.close());
+  const { snapshots } = await closing(image, (one) => one.info());
   expect(snapshots.map(({ name }) => name).sort()).toEqual([...stay, result.snapshot].sort());
 }
 
@@ -224,7 +225,8 @@ describe('the image is another one of the same name', () => {
     await made.interrupted({ snap: 'monday' });
     const ids = async (): Promise<number[]> => {
       const image = await made.cluster.open(specOf('vm'));
-      return (await image.info().finally(() => image.close())).snapshots.map(({ id }) => id);
+      const { snapshots } = await closing(image, (one) => one.info());
+      return snapshots.map(({ id }) => id);
     };
     const [last] = (await ids()).slice(-1);
     await replace(made);

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { closing } from '../../src/cli/cluster.ts';
 import { openLocalPool } from '../../src/image/local/index.ts';
 import { RbdeltaError } from '../../src/error.ts';
 import type { CatalogEntry } from '../../src/format/repository.ts';
@@ -54,7 +55,7 @@ async function writeTo(
   use: (image: WritableImage) => Promise<void>,
 ): Promise<void> {
   const image = await pool.openToWrite(specOf('vm'));
-  await use(image).finally(() => image.close());
+  await closing(image, use);
 }
 
 /** Some KiB in each block of the range: many frames' worth of blocks, and few bytes. */
@@ -67,7 +68,7 @@ const contentAt = async ({ pool }: FaultWorld, snap: string | null): Promise<Buf
 
 const snapshotsOf = async ({ pool }: FaultWorld): Promise<string[]> => {
   const image = await pool.open(specOf('vm'));
-  const { snapshots } = await image.info().finally(() => image.close());
+  const { snapshots } = await closing(image, (one) => one.info());
   return snapshots.map(({ name }) => name);
 };
 
@@ -136,8 +137,8 @@ async function expectPoints(
     if (proven.has(files)) continue;
     const expected = known.get(id) ?? (await contentAt(world, snapshot));
     const state = await stateOf(repository, vm, id, { unpacker });
-    expect(state.proven, `digests of ${id}`).toBe(state.fingerprint);
-    expect(state.content.equals(expected), `content of ${id}`).toBe(true);
+    const isEqual = state.content.equals(expected);
+    expect({ id, isEqual, proven: state.proven }).toEqual({ id, isEqual: true, proven: state.fingerprint });
     known.set(id, expected);
     proven.add(files);
   }

@@ -23,21 +23,23 @@ async function world(): Promise<RepoWorld & { ids: string[]; catalog: string; pr
 }
 
 test.each(['damaged', 'lost'])('a catalog that was %s is made of the manifests by the next writer', async (how) => {
-  const { backup, catalog, ids, proved, repository } = await world();
+  const made = await world();
+  const { catalog, ids, proved, repository } = made;
   if (how === 'lost') await rm(catalog);
   else await writeFile(catalog, '{ "format": 1, "points": [');
-  const { point } = await backup('vm');
+  const { point } = await made.backup('vm');
   const written = await readCatalog(repository, vm);
   expect(written.map(({ id }) => id)).toEqual([...ids, point]);
   expect(written.map(({ proofs }) => proofs)).toEqual([{ audit: proved }, {}, {}]);
 });
 
 test('one of a newer rbdelta is refused, and stays as it is', async () => {
-  const { backup, catalog, repository } = await world();
+  const made = await world();
+  const { catalog, repository } = made;
   const newer = '{ "format": 2, "points": {} }\n';
   await writeFile(catalog, newer);
   const refused = { code: 'unsupported', message: expect.stringContaining('has format 2') };
-  await expect(backup('vm')).rejects.toMatchObject(refused);
+  await expect(made.backup('vm')).rejects.toMatchObject(refused);
   await expect(readPoints(repository, vm)).rejects.toMatchObject(refused);
   await repairRepository(repository);
   expect(await readFile(catalog, 'utf8')).toBe(newer);

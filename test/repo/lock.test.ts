@@ -70,6 +70,7 @@ describe('a lock of somebody else', () => {
     await world.repository.store.put('rbd/vm/lock/old.json', lockOf('old', { leaseSeconds: 1 }));
     await sleep(1100);
     const lock = await takeLock(world.repository, image, { operation: 'backup' });
+    expect(await listLocks(world.repository, image)).toMatchObject([{ isDead: false }]);
     await lock.release();
   });
 });

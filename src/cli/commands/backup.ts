@@ -41,7 +41,7 @@ export const command: Command = {
     ['backup volumes/vm-1 s3://bucket/prod', 'a full the first time, then increments'],
     ["backup 'volumes/vm-*' volumes/db /backups", 'several images; globs are matched by rbdelta'],
     ['backup --snap monday volumes/vm-1 /backups', 'a snapshot that is there, and stays'],
-    ["backup --pre ./freeze.sh --post ./thaw.sh vm /backups", 'a consistent one: scripts around fsfreeze'],
+    ['backup --pre ./freeze.sh --post ./thaw.sh vm /backups', 'a consistent one: scripts around fsfreeze'],
     ['backup file:/dev/vg/lv /backups', 'a device or file: all of it is read, what differs is stored'],
   ],
   notes:
