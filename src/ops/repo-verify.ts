@@ -23,6 +23,7 @@ import type { Repository } from '../repo/repository.ts';
 import { startUnpacker, type Unpacker } from '../repo/unpack.ts';
 import { compareState } from './compare-state.ts';
 import { goneMeanwhile } from './repo-show.ts';
+import { isOfRewrite } from './restore-again.ts';
 import { damagedPointOf } from './restore-plan.ts';
 import { auditChain, type Damage, isDamage } from './verify-audit.ts';
 import { type RehearseOptions, rehearse } from './verify-rehearse.ts';
@@ -154,7 +155,8 @@ export class Verifier {
       // That the snapshot is gone is no damage of the point.
       if (this.#options.level === 'source') source = await this.#openSource(chain);
       const found = await this.#lookAt(chain, source).catch((error: unknown) => {
-        if (!isDamage(error)) throw error;
+        // what a rewrite made it seem is found out where all of it is looked at again
+        if (!isDamage(error) && !isOfRewrite(error)) throw error;
         const damages = [{ point: damagedPointOf(error) ?? point, message: error.message }];
         return { what: error.message, percent: 0, damages, proofs: [] };
       });

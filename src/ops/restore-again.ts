@@ -25,9 +25,13 @@ export async function orRewritten(error: unknown, chain: Chain, signal: AbortSig
   return rewritten;
 }
 
+/** A failure that `orRewritten` made. */
+export const isOfRewrite = (error: unknown): error is RbdeltaError =>
+  error instanceof RbdeltaError && ofRewrites.has(error);
+
 /** `error` tells of `told`, and of a target that is as it was, or that the next one goes on with. */
 export function canBeRepeated(told: unknown, error: unknown = told): unknown {
-  if (error instanceof RbdeltaError && told instanceof RbdeltaError && ofRewrites.has(told)) repeatable.add(error);
+  if (error instanceof RbdeltaError && isOfRewrite(told)) repeatable.add(error);
   return error;
 }
 

@@ -285,6 +285,19 @@ describe('points that are written anew', () => {
     });
   });
 
+  test('what is known of a point outlives a rewrite that did not come about', async () => {
+    const [one, two] = await threePoints();
+    await flip(fileOf(one, '000000.rbdiff.zst'));
+    await verify(two, 'audit');
+    expect(await verify(two, 'scrub')).toMatchObject({ ok: false });
+    const proofsOf = () => Promise.all([one, two].map((point) => loadProofs(world.repository, image, point)));
+    const before = await proofsOf();
+    expect((await failureOf(flatten(await world.reopen(), image, two, options))).code).toBe('corrupt');
+    // the next writer finishes what was begun
+    expect(await flatten(await world.reopen(), image, one, options)).toBeNull();
+    expect(await proofsOf()).toEqual(before);
+  });
+
   test('a scrub of an archive that is no longer there tells nothing of the one that is', async () => {
     const [one] = await threePoints();
     const old = { percent: 50, frames: 1, since: new Date().toISOString(), directorySha256: '00'.repeat(32) };
