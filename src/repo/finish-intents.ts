@@ -36,7 +36,11 @@ export async function finishRewrite(repository: Repository, image: ImageName, po
   const manifest = await readManifest(repository, image, point);
   if (manifest !== null) {
     const known = (await readCatalog(repository, image)).find(({ id }) => id === point);
-    if (!isDeepStrictEqual(entryOf(manifest, known?.proofs), known)) {
+    const entry = entryOf(manifest, known?.proofs);
+    // A mark changes nothing of what was proved.
+    if (known !== undefined && isDeepStrictEqual({ ...entry, tags: known.tags, pinned: known.pinned }, known)) {
+      if (!isDeepStrictEqual(entry, known)) await updateCatalog(repository, image, withEntry(entry));
+    } else {
       // first: as long as the catalog has the old point, who finds the intent does this again
       await dropProofs(repository, image, point);
       await updateCatalog(repository, image, withEntry(entryOf(manifest)));
