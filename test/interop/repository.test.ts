@@ -28,6 +28,9 @@ import {
 const KiB = 1024;
 const bucket = `it-repo-${process.pid}-${Date.now()}`;
 const stores = [...(onCeph ? ['directory'] : []), ...(onS3 ? ['s3'] : [])];
+/** The stores differ in nothing that an image could show: S3 gets the images that differ most. */
+const storesOf = ({ name }: History): string[] =>
+  stores.filter((store) => store === 'directory' || name === 'plain' || name === 'clone');
 
 let writer: RbdWriter;
 let folder: string;
@@ -72,6 +75,9 @@ describe.skipIf(!onCeph).each(histories.map((history) => [history.name, ownCopyO
     const scratch = `backups/repo-${history.image.replaceAll('/', '-')}`;
     /** What each point must be, of every store the same. */
     const points: { made: Record<string, MadePoint>; truth: string }[] = [];
+    /** Where every point costs too much: the full, one in the middle, the newest. */
+    const some = (): typeof points => [points[0]!, points[points.length >> 1]!, points.at(-1)!];
+    const stores = storesOf(history);
     const repositories: Record<string, string> = {};
 
     beforeAll(async () => {
@@ -127,9 +133,9 @@ describe.skipIf(!onCeph).each(histories.map((history) => [history.name, ownCopyO
         }
       });
 
-      test('each point to a new image, and to standard output', async () => {
+      test('points to a new image, and to standard output', async () => {
         const copy = `${scratch}-new`;
-        for (const { made, truth } of points) {
+        for (const { made, truth } of some()) {
           const { point } = made[store]!;
           await dropImage(copy);
           await rbdeltaOk(['restore', '--no-progress', repositories[store]!, point, copy]);
@@ -138,11 +144,11 @@ describe.skipIf(!onCeph).each(histories.map((history) => [history.name, ownCopyO
         }
       });
 
-      test('each point in place, newest first, then the newest again', async () => {
+      test('points in place, newest first, then the newest again', async () => {
         const copy = `${scratch}-in-place`;
         await dropImage(copy);
         await rbd(['create', '--size', '16M', copy]);
-        for (const { made, truth } of [...points.toReversed(), points.at(-1)!]) {
+        for (const { made, truth } of [...some().toReversed(), points.at(-1)!]) {
           const { point } = made[store]!;
           await rbdeltaOk(['restore', '--no-progress', '--in-place', repositories[store]!, point, copy]);
           expect({ point, image: await bytesOf(copy) }).toEqual({ point, image: truth });
