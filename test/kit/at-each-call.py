@@ -110,8 +110,11 @@ def at_call(tid, name):
     elif count == int(argument):
         print(name)
         child.kill()
-        child.wait()
-        sys.exit(0)
+        # its end is told when that of each watched thread was taken note of
+        while True:
+            ended, what = os.waitpid(-1, WALL)
+            if ended == pid and (os.WIFEXITED(what) or os.WIFSIGNALED(what)):
+                sys.exit(0)
     print(name)
     count += 1
     under_way = tid
