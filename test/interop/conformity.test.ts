@@ -84,7 +84,7 @@ function random(seed: number): string[] {
   return lines;
 }
 
-// seed 3 is the same, too, but once the OSD trimmed for nearly as long as is waited for
+// seed 3 was green each time, too, but took 38 s once in place of 8: near what is waited for, and the reason is open
 const seeds = (process.env['RBDELTA_TEST_SEEDS'] ?? '1,2').split(',').filter(Boolean).map(Number);
 
 const sequences: Record<string, string[]> = {
@@ -284,9 +284,10 @@ function diffOf(kind: 'w' | 'z', offset: number, length: number): Buffer {
 }
 
 /**
- * Extents of a diff without the zeros at their ends. From the beginning of time, librbd reports an object as far as it
- * reached in any snapshot, also where its head is shorter now; the local pool reports what is inside the head
- * (`objects of 4 KiB`: 0~4096 of the flattened clone; seed 1: 98304~10595 there, 98304~8192 here).
+ * Extents of a diff without the zeros at their ends, on both sides. From the beginning of time, rbd reports 0~4096 of the
+ * flattened clone of `objects of 4 KiB`, whose object has a head of 0 bytes and a clone of 4096 (`rados listsnaps`); the
+ * local pool reports only what is inside the head. Open: seeds 1 (98304~10595 there, 98304~8192 here) and 2 differ in
+ * zeros at the ends, too, and were not looked into; an extent that is too long by zeros here would not be noticed.
  */
 const withoutZeroEnds = (json: string, content: Buffer): string =>
   JSON.stringify(
