@@ -29,14 +29,17 @@ const secondsOf = async (action: () => Promise<unknown>): Promise<number> => {
 };
 const report = (what: string, ours: number, theirs: number, least: number): void => {
   const found = theirs / ours;
+  if (found < least) process.exitCode = 1;
   console.log(
     `${what.padEnd(44)} ${ours.toFixed(3)} s  ${theirs.toFixed(3)} s  ${found.toFixed(2)} >= ${least}  ${found >= least ? 'PASS' : 'MISS'}`,
   );
 };
-const within = (what: string, seconds: number, most: number): void =>
+const within = (what: string, seconds: number, most: number): void => {
+  if (seconds * 1000 > most) process.exitCode = 1;
   console.log(
     `${what.padEnd(44)} ${(seconds * 1000).toFixed(1)} ms <= ${most} ms  ${seconds * 1000 <= most ? 'PASS' : 'MISS'}`,
   );
+};
 
 /** In turns, so that both see the same machine. */
 async function beside(what: string, least: number, ours: () => Promise<number>, theirs: () => Promise<number>) {

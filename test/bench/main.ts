@@ -132,6 +132,12 @@ try {
     );
     results.push({ row: row.name, title: row.title, verdicts, series });
   }
+  if (!bench.small && (values.only.length === 0 || values.only.includes('local'))) {
+    console.log('the local pool beside the file system [local]');
+    const { status, stdout, stderr } = await run('npx', ['tsx', 'test/bench/local-rows.ts']);
+    console.log(`${stdout.toString()}${status === 0 ? '' : stderr}`.trimEnd());
+    if (status !== 0) missed++;
+  }
   console.log('peak memory of our commands above');
   for (const { row, series, limitMiB } of peaks) {
     const found = series.peakMiB / limitMiB;
