@@ -207,6 +207,8 @@ const plain = (text: string, pool: string): string =>
     .replaceAll(/("snapshot_id":|<snapshot_id>)\d+/gu, '$1N')
     .replaceAll(/^ *\d+ {2}/gmu, 'N  ')
     .replaceAll(/ {2,}/gu, '  ')
+    // By id, which is another one each time: in the order of the names.
+    .replaceAll(/(?:^ID .*\n)+/gmu, (lines) => `${lines.trimEnd().split('\n').sort().join('\n')}\n`)
     .replaceAll(/-{2,}/gu, '--');
 
 /** An end snapshot, some bytes and some zeros. */
