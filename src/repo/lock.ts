@@ -41,6 +41,9 @@ export interface FoundLock {
 }
 
 const attemptMs = 500;
+/** For so long, who was first by name waits for others that came at the same time to step back. */
+const yieldMs = 3000;
+const yieldAttemptMs = 100;
 
 /** Takes the lock of the image. `busy` if another live one is there, and still is after `waitMs`. */
 export async function takeLock(repository: Repository, image: ImageName, options: LockOptions): Promise<Lock> {
@@ -62,7 +65,7 @@ export async function takeLock(repository: Repository, image: ImageName, options
     let other: FoundLock | null;
     try {
       await store.put(key, bytes);
-      other = await otherLive(repository, image, key, options);
+      other = await otherAfterYield(repository, image, key, options);
     } catch (error) {
       // It may be there, though the answer was lost.
       await discard(store, key).catch(() => {});
@@ -154,18 +157,39 @@ function readable(bytes: Buffer, key: string): LockFile | null {
   }
 }
 
-/** Somebody else's live lock; dead ones are removed on the way. */
-async function otherLive(
+/**
+ * Somebody else's live lock. If all others are new and behind ours by name, they may be of who steps back from ours now, as
+ * we would from theirs: without an order, two that come at once would both give up.
+ */
+async function otherAfterYield(
+  repository: Repository,
+  image: ImageName,
+  ownKey: string,
+  options: LockOptions,
+): Promise<FoundLock | null> {
+  const giveUpMs = performance.now() + yieldMs;
+  for (;;) {
+    const others = await othersLive(repository, image, ownKey, options);
+    const [first] = others;
+    if (first === undefined) return null;
+    const mayYield = others.every(({ key, ageMs }) => key > ownKey && ageMs < yieldMs);
+    if (!mayYield || performance.now() >= giveUpMs) return first;
+    await sleep(yieldAttemptMs, undefined, options.signal ? { signal: options.signal } : {});
+  }
+}
+
+/** Live locks of others; dead ones are removed on the way. */
+async function othersLive(
   repository: Repository,
   image: ImageName,
   ownKey: string,
   { onNotice }: LockOptions,
-): Promise<FoundLock | null> {
-  let live: FoundLock | null = null;
+): Promise<FoundLock[]> {
+  const live: FoundLock[] = [];
   for (const lock of await listLocks(repository, image)) {
     if (lock.key === ownKey) continue;
     if (!lock.isDead) {
-      live ??= lock;
+      live.push(lock);
       continue;
     }
     await repository.store.remove([lock.key]);

@@ -36,6 +36,28 @@ test('one at a time; it is there until it is released', async () => {
   expect(await listLocks(world.repository, image)).toEqual([]);
 });
 
+test('of many at once that do not wait, one gets it', async () => {
+  for (let round = 0; round < 10; round++) {
+    // All have put their files before any of them lists.
+    let put = 0;
+    const { store } = world.repository;
+    const inStep: Store = {
+      ...store,
+      put: async (...args) => {
+        await store.put(...args);
+        put += 1;
+        while (put < 3) await sleep(1);
+      },
+    };
+    const repository = { ...world.repository, store: inStep };
+    const taken = await Promise.allSettled([1, 2, 3].map(() => takeLock(repository, image, { operation: 'backup' })));
+    const locks = taken.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+    expect(locks).toHaveLength(1);
+    await locks[0]!.assertHeld();
+    await locks[0]!.release();
+  }
+});
+
 test('of many at once one gets it, and all get it in turn who wait', async () => {
   const turns = Array.from({ length: 5 }, async () => {
     const lock = await takeLock(world.repository, image, { operation: 'backup', waitMs: 100_000 });

@@ -1,4 +1,4 @@
-// For directory.test.ts: writes more than it may; says how it failed.
+// For directory.test.ts: writes more than it may, or where it may not; says how it failed.
 
 import { RbdeltaError } from '../../src/error.ts';
 import { openDirectoryStore } from '../../src/store/directory.ts';
