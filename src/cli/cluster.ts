@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { closing } from '../bytes/closing.ts';
 import { unlessAborted } from '../bytes/errno.ts';
 import { RbdeltaError } from '../error.ts';
 import type { CephOptions } from '../image/ceph/index.ts';
@@ -127,17 +128,7 @@ export const withWritableImage = <T>(
     return closing(await cluster.openToWrite({ ...spec, snap: null }), (image) => use(image, spec, cluster));
   });
 
-/** Calls, and closes in any case. */
-export async function closing<R extends { close(): Promise<void> }, T>(
-  resource: R,
-  use: (resource: R) => Promise<T>,
-): Promise<T> {
-  try {
-    return await use(resource);
-  } finally {
-    await resource.close();
-  }
-}
+export { closing };
 
 /** The directory of the local pool, for what Ceph's own tools are there for: `instead` says which. */
 export async function withLocalPool<T>(call: Call, instead: string, use: (pool: LocalPool) => Promise<T>): Promise<T> {

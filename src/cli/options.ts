@@ -161,6 +161,12 @@ const table = {
   'stripe-unit': { value: 'SIZE', group: 'New image', describe: 'stripe unit' },
   'stripe-count': { value: 'N', group: 'New image', describe: 'stripe count' },
   'data-pool': { value: 'POOL', group: 'New image', describe: 'pool for the data objects' },
+  'max-depth': {
+    value: 'N',
+    group: 'New image',
+    describe: 'flatten what would have more parents than this',
+    expects: 'a whole number',
+  },
   'rbd-default-clone-format': {
     value: '1|2|auto',
     group: 'New image',

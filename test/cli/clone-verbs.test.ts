@@ -37,6 +37,22 @@ test('clone, children, flatten', async () => {
   await ok('rm volumes/par');
 });
 
+test('clone --max-depth', async () => {
+  const { ok, run } = await makeWorld();
+  await ok('create --size 8M volumes/v0');
+  for (const depth of [1, 2]) {
+    await ok(`snap create volumes/v${depth - 1}@s`);
+    await ok(`snap protect volumes/v${depth - 1}@s`);
+    expect(await ok(`clone --max-depth 1 volumes/v${depth - 1}@s volumes/v${depth}`)).toBe('');
+  }
+  expect(await ok('info volumes/v1')).toContain('parent: volumes/v0@s');
+  expect(await ok('info volumes/v2')).not.toContain('parent');
+  expect(await run('clone --max-depth few volumes/v1@s volumes/v3')).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining('--max-depth takes a whole number'),
+  });
+});
+
 test('trash', async () => {
   const { ok, run } = await makeWorld();
   await ok('create --size 4M volumes/a');
