@@ -1,14 +1,23 @@
 // Readers take no lock: what they read may be rewritten or removed below them, and is whole all the same.
 
 import { mapOrdered } from '../bytes/ordered.ts';
+import type { Manifest } from '../format/manifest.ts';
 import { isOfContent, readManifest } from './catalog.ts';
-import type { Chain } from './chain.ts';
+import type { ImageName } from './keys.ts';
+import type { Repository } from './repository.ts';
 
 /** Manifests fetched at the same time. */
 const requests = 16;
 
-/** Whether a point of the chain is gone by now, or has other files: a failure to read the old ones tells nothing then. */
-export async function isOutdated({ repository, image, points }: Chain): Promise<boolean> {
+/** Points of an image as they were when reading them began: a chain, or some of it. */
+export interface ReadPoints {
+  repository: Repository;
+  image: ImageName;
+  points: readonly { id: string; manifest: Manifest }[];
+}
+
+/** Whether one of the points is gone by now, or has other files: a failure to read the old ones tells nothing then. */
+export async function isOutdated({ repository, image, points }: ReadPoints): Promise<boolean> {
   const looked = mapOrdered(points, requests, async ({ id, manifest }) => {
     try {
       const now = await readManifest(repository, image, id);

@@ -9,6 +9,7 @@ import { ByteReader } from '../../src/bytes/reader.ts';
 import { memorySink } from '../../src/bytes/sink.ts';
 import { bytesSource } from '../../src/bytes/source.ts';
 import { catBetween, catPoint } from '../../src/ops/repo-cat.ts';
+import { flatten } from '../../src/ops/forget.ts';
 import { importDiff } from '../../src/ops/import-diff.ts';
 import { lastProof, listPoints } from '../../src/ops/repo-list.ts';
 import { markPoint } from '../../src/ops/repo-mark.ts';
@@ -22,7 +23,8 @@ import { noise } from '../kit/noise.ts';
 import { makeRepoWorld, nameOf, type RepoWorld, specOf } from '../kit/repo-world.ts';
 
 const size = 3 << 20;
-const nowMs = Date.UTC(2026, 10, 23);
+/** Tomorrow. */
+const nowMs = Date.now() + 86_400_000;
 let world: RepoWorld;
 let ids: string[];
 let states: Buffer[];
@@ -123,7 +125,8 @@ describe('finding points', () => {
     expect(await find(ids[1]!)).toBe(ids[1]);
     expect(await find('vm@latest')).toBe(ids[2]);
     expect(await find(`rbd/vm@${ids[0]}`)).toBe(ids[0]);
-    expect(await find('vm@2026-11-22')).toBe(ids[2]);
+    const { created } = (await readPoints(world.repository, nameOf('vm')))[2]!;
+    expect(await find(`vm@${created.slice(0, 10)}`)).toBe(ids[2]);
     expect(await find('vm@1h')).toBe(ids[2]);
     expect(await find(`vm@${(await readPoints(world.repository, nameOf('vm')))[1]?.snapshot}`)).toBe(ids[1]);
     await expect(find('20200101T000000Z-000000')).rejects.toMatchObject({ code: 'notFound' });
@@ -207,6 +210,63 @@ describe('repo cat', () => {
     await expect(catPoint(world.repository, found, async () => sink)).rejects.toMatchObject({ code: 'corrupt' });
     expect(sink.bytes().length).toBe(0);
     await writeFile(path, bytes);
+  });
+});
+
+describe('repo cat of a point that is rewritten meanwhile', () => {
+  const about = { version: '0.0.0', nowMs: () => nowMs };
+
+  /** The last of two points of a new image; `rewrite` is called once, before the first file that `before` names is read. */
+  async function rewritten(name: string, before: RegExp) {
+    const image = await world.image(name, size);
+    await image.write(0, noise(11, 1 << 20));
+    await world.backup(name);
+    const again = await world.cluster.openToWrite(specOf(name));
+    await again.write(1 << 20, noise(12, 70_000));
+    await again.close();
+    const { point, snapshot } = await world.backup(name);
+    let rewriting: Promise<unknown> | null = null;
+    const repository = await world.reopen();
+    const { store } = repository;
+    const read: typeof store.read = async (key, offset, into) => {
+      if (before.test(key)) await (rewriting ??= flatten(world.repository, nameOf(name), point, about));
+      return store.read(key, offset, into);
+    };
+    const found = await findPoint(repository, point, { nowMs });
+    return { repository: { ...repository, store: { ...store, read } }, found, snapshot };
+  }
+
+  /** The state that a diff from nothing makes. */
+  async function stateOf(name: string, stream: Buffer, snapshot: string): Promise<Buffer> {
+    await (await world.image(name, size)).close();
+    const target = await world.cluster.openToWrite(specOf(name));
+    const openAtSnap = (snap: string) => world.cluster.open({ ...specOf(name), snap });
+    await importDiff(target, openAtSnap, new ByteReader(bytesSource(stream)));
+    await target.close();
+    return world.content(`${name}@${snapshot}`);
+  }
+
+  test.each(['catPoint', 'catBetween'])('%s begins again where nothing is written yet', async (which) => {
+    const { repository, found, snapshot } = await rewritten(`early-${which}`, /index$/);
+    const sink = memorySink();
+    const notices: string[] = [];
+    const options = { onNotice: (text: string) => notices.push(text) };
+    if (which === 'catPoint') await catPoint(repository, found, async () => sink, options);
+    else await catBetween(repository, found, null, async () => sink, options);
+    const state = await stateOf(`of-early-${which}`, sink.bytes(), snapshot);
+    expect(state.equals(await world.content(`early-${which}@${snapshot}`))).toBe(true);
+    expect(notices).toEqual([expect.stringMatching(/was rewritten meanwhile.*begun again/)]);
+  });
+
+  test.each(['catPoint', 'catBetween'])('%s says so where something may be written', async (which) => {
+    const { repository, found } = await rewritten(`late-${which}`, /rbdiff\.zst$/);
+    const sink = async () => memorySink();
+    const work = which === 'catPoint' ? catPoint(repository, found, sink) : catBetween(repository, found, null, sink);
+    await expect(work).rejects.toMatchObject({
+      code: 'busy',
+      message: expect.stringContaining('was rewritten meanwhile'),
+      hint: expect.stringContaining('run it again'),
+    });
   });
 });
 

@@ -35,6 +35,7 @@ export const command: Command = {
     const progress = call.progress('Reading point');
     const options = {
       signal: call.signal,
+      onNotice: call.notice,
       onProgress: (done: number, total: number | null) => progress.update(done, total),
     };
     const result = await withRepository(call, where, async (repository) => {
