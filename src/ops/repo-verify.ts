@@ -200,7 +200,7 @@ export class Verifier {
       if (known !== undefined) continue;
       this.#scrubbed.set(key, scrub);
       try {
-        await scrubPoint(point, scrub, {
+        await scrubPoint(chain, point, scrub, {
           from: scrub.before?.frames ?? 0,
           percent,
           signal,

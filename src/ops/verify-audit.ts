@@ -62,8 +62,8 @@ async function fileFault({ repository, image }: Chain, { id, manifest }: ChainPo
   return wrong.length === 1 ? wrong[0]! : `${wrong[0]}; ${counted(wrong.length - 1, 'file')} more`;
 }
 
-/** The first bytes of the index, the sizes of image and stream, the first and the last frame. */
-async function auditEdges({ repository, image }: Chain, { id, manifest, archive }: ChainPoint): Promise<void> {
+/** The first bytes of the index, the sizes of image and stream, the header frame and the end frame. */
+export async function auditEdges({ repository, image }: Chain, { id, manifest, archive }: ChainPoint): Promise<void> {
   const { store } = repository;
   const { directory } = await archive.index();
   const key = `${pointFolder(image, id)}${manifest.index.name}`;

@@ -4,8 +4,8 @@ import { interruption } from '../bytes/errno.ts';
 import { mapOrdered } from '../bytes/ordered.ts';
 import { type Frame, limits } from '../format/archive-index.ts';
 import type { IndexReader } from '../repo/archive-reader.ts';
-import type { ChainPoint } from '../repo/chain.ts';
-import { type Damage, isDamage } from './verify-audit.ts';
+import type { Chain, ChainPoint } from '../repo/chain.ts';
+import { auditEdges, type Damage, isDamage } from './verify-audit.ts';
 
 /** Frames under way at once: up to 8 MiB each. */
 const framesAtOnce = 8;
@@ -25,10 +25,11 @@ export interface Scrub {
 }
 
 /**
- * Reads `percent` of the frames, behind the first `from` of them. `scrub` is kept up to date, so that after an
- * interruption it tells where the next one goes on.
+ * Reads `percent` of the frames, behind the first `from` of them; those of header and end with the first. `scrub` is kept
+ * up to date, so that after an interruption it tells where the next one goes on.
  */
 export async function scrubPoint(
+  chain: Chain,
   point: ChainPoint,
   scrub: Scrub,
   options: { from: number; percent: number; signal?: AbortSignal | undefined; onBytes?: (bytes: number) => void },
@@ -37,6 +38,16 @@ export async function scrubPoint(
   scrub.total = index.directory.pages.reduce((sum, { frames }) => sum + frames, 0);
   scrub.done = Math.min(options.from, scrub.total);
   const end = Math.min(scrub.total, scrub.done + Math.ceil((scrub.total * options.percent) / 100));
+  const damaged = (message: string): void => {
+    scrub.damaged += 1;
+    if (scrub.damages.length < mostDamages) scrub.damages.push({ point: point.id, message });
+  };
+  if (options.from === 0) {
+    await auditEdges(chain, point).catch((error: unknown) => {
+      if (!isDamage(error)) throw error;
+      damaged(error.message);
+    });
+  }
   const spare: ArrayBuffer[] = [];
   const checked = mapOrdered(framesFrom(index, scrub.done, end), framesAtOnce, async (frame) => {
     if (options.signal?.aborted) throw interruption(options.signal);
@@ -55,10 +66,7 @@ export async function scrubPoint(
   for await (const { frame, failure } of checked) {
     scrub.done += 1;
     scrub.bytes += frame.bytes;
-    if (failure !== null) {
-      scrub.damaged += 1;
-      if (scrub.damages.length < mostDamages) scrub.damages.push({ point: point.id, message: failure });
-    }
+    if (failure !== null) damaged(failure);
     options.onBytes?.(frame.bytes);
   }
 }

@@ -143,18 +143,19 @@ describe('damage', () => {
     });
   });
 
-  test('whatever bit is flipped in whatever file of a chain: an audit and a scrub together find it', async () => {
+  test('whatever bit is flipped in whatever file of a chain: a scrub finds it', async () => {
     const [one, two] = await threePoints();
     const next = numbers(3);
     for (const point of [one, two]) {
       for (const name of ['000000.rbdiff.zst', 'index']) {
         const path = fileOf(point, name);
         const whole = await readFile(path);
-        for (let i = 0; i < 6; i++) {
-          await flip(path, Math.floor(next() * whole.length));
-          const audit = await verify(two, 'audit');
-          const found = audit.ok ? await verify(two, 'scrub') : audit;
-          expect(found.ok, `${point} ${name}`).toBe(false);
+        const anywhere = Array.from({ length: 6 }, () => Math.floor(next() * whole.length));
+        // the first and the last bytes are those of the header frame and the end frame, or of the magic numbers
+        for (const at of [4, whole.length - 4, ...anywhere]) {
+          await flip(path, at);
+          const found = await verify(two, 'scrub');
+          expect(found.ok, `${point} ${name} ${at}`).toBe(false);
           await writeFile(path, whole);
         }
       }
