@@ -9,22 +9,32 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { Script, type ScriptOptions } from 'node:vm';
 
-const filename = join(import.meta.dirname, 'bundle.cjs');
+type Bundle = (
+  require: NodeJS.Require,
+  module: { exports: unknown },
+  // Code that comes from bytecode cannot import by itself: Node finds nothing there that tells who asks.
+  importModule: (specifier: string) => Promise<unknown>,
+  filename: string,
+) => void;
 
-function bytecode(): Pick<ScriptOptions, 'cachedData'> {
+function runBundle(name: string): unknown {
+  const filename = join(import.meta.dirname, `${name}.cjs`);
+  // The build has put the bundle into a function, and left no character in it that takes more than a byte.
+  const script = new Script(readFileSync(filename, 'latin1'), { filename, ...bytecode(name) });
+  const module = { exports: {} };
+  (script.runInThisContext() as Bundle)(createRequire(filename), module, importModule, filename);
+  return module.exports;
+}
+
+function bytecode(name: string): Pick<ScriptOptions, 'cachedData'> {
   try {
-    return { cachedData: readFileSync(join(import.meta.dirname, 'bundle.bytecode')) };
+    return { cachedData: readFileSync(join(import.meta.dirname, `${name}.bytecode`)) };
   } catch {
     return {};
   }
 }
 
-// The build has put the bundle into a function, and left no character in it that takes more than a byte.
-const script = new Script(readFileSync(filename, 'latin1'), { filename, ...bytecode() });
-const run = script.runInThisContext() as (
-  require: NodeJS.Require,
-  // Code that comes from bytecode cannot import by itself: Node finds nothing there that tells who asks.
-  importModule: (specifier: string) => Promise<unknown>,
-  filename: string,
-) => void;
-run(createRequire(filename), (specifier) => import(specifier), filename);
+const importModule = async (specifier: string): Promise<unknown> =>
+  specifier === './s3-sdk.ts' ? runBundle('s3-sdk') : import(specifier);
+
+runBundle('bundle');

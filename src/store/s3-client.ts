@@ -28,7 +28,7 @@ export interface S3Options extends ProxyOptions {
 export interface S3Connection {
   client: S3Client;
   /** The SDK, loaded when S3 is first used: it takes longer to load than most commands take. */
-  sdk: typeof import('@aws-sdk/client-s3');
+  sdk: typeof import('./s3-sdk.ts');
   /** For messages: the endpoint's URL, or AWS. */
   endpoint: string;
   /** What every object is written with. */
@@ -44,7 +44,7 @@ export interface S3Location {
 }
 
 export async function connectS3(options: S3Options = {}): Promise<S3Connection> {
-  const sdk = await import('@aws-sdk/client-s3');
+  const sdk = await import('./s3-sdk.ts');
   const { attempts = 5, endpoint, region, profile, storageClass } = options;
   const settings = {
     written: options.sse === undefined ? {} : parseSse(options.sse),

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import * as sdk from '@aws-sdk/client-s3';
 import { afterAll, describe, expect, test } from 'vitest';
 import type { ByteSource } from '../../src/bytes/source.ts';
 import { createSink, openSource, parseCompress } from '../../src/ops/path.ts';
@@ -81,7 +82,7 @@ test('--compress is zstd or zstd:LEVEL', () => {
 
 describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
   test('an object is written once, and reads back, compressed or not', async () => {
-    const { client, sdk } = await connectS3();
+    const { client } = await connectS3();
     const Bucket = `rbdelta-path-${process.pid}-${randomBytes(4).toString('hex')}`;
     await client.send(new sdk.CreateBucketCommand({ Bucket }));
     try {

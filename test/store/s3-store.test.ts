@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import * as sdk from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { CopiedRange, Store } from '../../src/store/port.ts';
 import { openStore } from '../../src/store/open.ts';
@@ -30,7 +31,7 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
   beforeAll(async () => {
     s3 = await connectS3();
     proxy = await faultyProxy(s3.endpoint);
-    const { client, sdk } = s3;
+    const { client } = s3;
     for (const Bucket of [bucket, versioned]) await client.send(new sdk.CreateBucketCommand({ Bucket }));
     const VersioningConfiguration = { Status: 'Enabled' as const };
     await client.send(new sdk.PutBucketVersioningCommand({ Bucket: versioned, VersioningConfiguration }));
@@ -38,7 +39,7 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
   });
 
   afterAll(async () => {
-    const { client, sdk } = s3;
+    const { client } = s3;
     await store.remove(await keysOf(store));
     await store.close();
     for (const Bucket of [bucket, versioned]) {
@@ -58,7 +59,7 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
     return {
       store: suiteStore,
       async leaveBehind(key) {
-        const { client, sdk } = s3;
+        const { client } = s3;
         const target = { Bucket: bucket, Key: prefix + key };
         const { UploadId } = await client.send(new sdk.CreateMultipartUploadCommand(target));
         await client.send(new sdk.UploadPartCommand({ ...target, UploadId, PartNumber: 1, Body: Buffer.alloc(1234) }));
@@ -244,7 +245,7 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
 
     test('a Complete that says yes to nothing is noticed', async () => {
       const vanish = async (): Promise<void> => {
-        await s3.client.send(new s3.sdk.DeleteObjectCommand({ Bucket: bucket, Key: 'faults/new' }));
+        await s3.client.send(new sdk.DeleteObjectCommand({ Bucket: bucket, Key: 'faults/new' }));
       };
       proxy.faults.push({ match: /^HEAD/, times: 1, act: { kind: 'before', run: vanish } });
       await expect(store.write('new', [bytes], { maxBytes: bytes.length })).rejects.toMatchObject({
@@ -259,7 +260,7 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
       await store.put('new', small, { create: true });
       const theirs = async (): Promise<void> => {
         const Body = Buffer.from('theirs');
-        await s3.client.send(new s3.sdk.PutObjectCommand({ Bucket: bucket, Key: 'faults/new2', Body }));
+        await s3.client.send(new sdk.PutObjectCommand({ Bucket: bucket, Key: 'faults/new2', Body }));
       };
       proxy.faults.push({ match: /^PUT/, times: 1, act: { kind: 'before', run: theirs } });
       await expect(store.put('new2', small, { create: true })).rejects.toMatchObject({ code: 'exists' });

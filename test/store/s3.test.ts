@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import * as sdk from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ByteSink } from '../../src/bytes/sink.ts';
 import type { ByteSource } from '../../src/bytes/source.ts';
@@ -41,14 +42,14 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
   beforeAll(async () => {
     s3 = await connectS3();
     proxy = await faultyProxy(s3.endpoint);
-    await s3.client.send(new s3.sdk.CreateBucketCommand({ Bucket: bucket }));
+    await s3.client.send(new sdk.CreateBucketCommand({ Bucket: bucket }));
   });
 
   afterAll(async () => {
-    for (const { Key } of (await s3.client.send(new s3.sdk.ListObjectsV2Command({ Bucket: bucket }))).Contents ?? []) {
-      await s3.client.send(new s3.sdk.DeleteObjectCommand({ Bucket: bucket, Key }));
+    for (const { Key } of (await s3.client.send(new sdk.ListObjectsV2Command({ Bucket: bucket }))).Contents ?? []) {
+      await s3.client.send(new sdk.DeleteObjectCommand({ Bucket: bucket, Key }));
     }
-    await s3.client.send(new s3.sdk.DeleteBucketCommand({ Bucket: bucket }));
+    await s3.client.send(new sdk.DeleteBucketCommand({ Bucket: bucket }));
     s3.client.destroy();
     await proxy[Symbol.asyncDispose]();
   });
@@ -71,7 +72,7 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
   }
 
   async function put(key: string, text: string): Promise<void> {
-    await s3.client.send(new s3.sdk.PutObjectCommand({ Bucket: bucket, Key: key, Body: Buffer.from(text) }));
+    await s3.client.send(new sdk.PutObjectCommand({ Bucket: bucket, Key: key, Body: Buffer.from(text) }));
   }
 
   async function read(source: ByteSource): Promise<Buffer> {
@@ -91,7 +92,7 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
   const stored = async (key: string): Promise<Buffer> => read(await s3Source({ bucket, key }));
 
   const uploads = async (): Promise<unknown[]> =>
-    (await s3.client.send(new s3.sdk.ListMultipartUploadsCommand({ Bucket: bucket }))).Uploads ?? [];
+    (await s3.client.send(new sdk.ListMultipartUploadsCommand({ Bucket: bucket }))).Uploads ?? [];
 
   async function expectNothingLeft(key: string): Promise<void> {
     expect(await uploads()).toEqual([]);
