@@ -74,7 +74,8 @@ export interface Column {
 }
 
 /** In bytes, as rbd counts: a name with other letters than ASCII ones shifts what follows. */
-const widthOf = (cell: string): number => nameToBytes(cell).length;
+const widthOf = (cell: string): number => (ascii.test(cell) ? cell.length : nameToBytes(cell).length);
+const ascii = /^[\0-\x7f]*$/;
 
 /** Columns two spaces apart, all padded, the last as well; titles to the left. */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string {

@@ -25,7 +25,7 @@ export interface ListedImage {
 }
 
 /** Images looked at at the same time: each costs a list of its folders, and its catalog. */
-const imagesAtOnce = 8;
+const imagesAtOnce = 16;
 
 /** The images in the order of their folders, each as soon as it is known. `notFound` for a name that none has. */
 export async function* listPoints(

@@ -51,10 +51,9 @@ export async function readPoints(
 ): Promise<CatalogEntry[]> {
   const [catalog, folders] = await Promise.all([readCatalog(repository, image), pointFolders(repository, image)]);
   const known = new Map(catalog.map((entry) => [entry.id, entry]));
-  const found: CatalogEntry[] = [];
-  const lookedUp = mapOrdered(folders, requests, async (id) => {
-    const entry = known.get(id);
-    if (entry !== undefined) return entry;
+  const found = folders.flatMap((id) => known.get(id) ?? []);
+  const unknown = folders.filter((id) => !known.has(id));
+  const lookedUp = mapOrdered(unknown, requests, async (id) => {
     try {
       const manifest = await readManifest(repository, image, id);
       return manifest === null ? null : entryOf(manifest);

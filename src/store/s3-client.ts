@@ -74,6 +74,8 @@ export async function connectS3(options: S3Options = {}): Promise<S3Connection> 
   probe.destroy();
   const requestHandler = await requestHandlerFor(new URL(found ?? 'https://s3.amazonaws.com'), options);
   const client = new sdk.S3Client({ ...given, ...place, requestHandler });
+  // It prepares each answer for a log that nobody reads: of a page of a list, a tenth of what the page costs.
+  client.middlewareStack.remove('loggerMiddleware');
   return { client: keepDates(client), sdk, endpoint: isAws ? 'AWS' : found, ...settings };
 }
 
