@@ -66,6 +66,7 @@ const table = {
   'sparse-size': { value: 'SIZE', group: 'Stream', describe: 'zeros of this size become holes [4K]' },
 
   full: { group: 'Backup', describe: 'a full, though there is a point to build on' },
+  compare: { group: 'Backup', describe: 'read everything; store what differs from the last point' },
   tag: { value: 'TAG', many: true, group: 'Backup', describe: 'a word to find or keep points by' },
   trim: { group: 'Backup', describe: 'leave out what was rewritten with the same bytes' },
   remove: { group: 'Backup', describe: 'take the tags away' },

@@ -10,6 +10,8 @@ import { isPointId, newPointId, snapshotOfPoint, snapshotPrefix, timeOfPoint } f
 export interface BackupChoices {
   /** A full, though there is a point to build on. */
   full?: boolean;
+  /** Read everything and compare it with what is stored, though the snapshot of the base would tell what changed. */
+  compare?: boolean;
   /** Back up this snapshot, which stays; instead of making one. */
   snap?: string;
 }
@@ -20,7 +22,7 @@ export interface BackupPlan {
   snapshot: { name: string; ours: boolean };
   /** The newest point; null for a full. */
   base: CatalogEntry | null;
-  /** `full`; `increment`: since the snapshot of the base; `compare`: that is gone, every block is compared by its digest. */
+  /** `full`; `increment`: since the snapshot of the base; `compare`: every block by its digest, where that is gone or not trusted. */
   method: 'full' | 'increment' | 'compare';
   /** Why it is that method, where a person may wonder; null where not. */
   notice: string | null;
@@ -78,7 +80,7 @@ export function planBackup(situation: Situation, choices: BackupChoices): Backup
     const notice = `${what}: every block is read and compared with what is stored`;
     return { point, snapshot, base, method: 'compare', notice };
   }
-  return { point, snapshot, base, method: 'increment', notice: future };
+  return { point, snapshot, base, method: choices.compare ? 'compare' : 'increment', notice: future };
 }
 
 /** A wrong clock is worth a word: ids go on from the newest one, so they tell wrong times from then on. */

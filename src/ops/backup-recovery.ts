@@ -65,7 +65,7 @@ async function resumable(
   source: BackupSource,
   head: WritableImage | null,
   intent: BackupIntent,
-  { plan: same, full, snap }: RecoveryOptions,
+  { plan: same, full, compare, snap }: RecoveryOptions,
 ): Promise<BackupPlan | null> {
   // A file has no snapshots: it is another one by now.
   if (head === null) return null;
@@ -77,6 +77,7 @@ async function resumable(
   if (!isDeepStrictEqual(before, same)) return null;
   if (snap === undefined ? !ours : snap !== name) return null;
   if (full && intent.base !== null) return null;
+  if (compare && method === 'increment') return null;
   const points = await readPoints(repository, source.image);
   const base = intent.base === null ? null : (points.at(-1) ?? null);
   if (intent.base !== (base?.id ?? null)) return null;

@@ -153,6 +153,46 @@ test('a lock that is taken away: nothing is committed, the next run goes on', { 
   await expectRight(made, result);
 });
 
+describe('--compare', () => {
+  test('finds what object maps and listings do not tell of, also of earlier points', { timeout }, async () => {
+    const made = await world(1);
+    const source = imageSource(made.cluster, specOf('vm'));
+    const lying: BackupSource = {
+      ...source,
+      async open(snap) {
+        const image = await source.open(snap);
+        const changedExtents: typeof image.changedExtents = async (from, ...rest) => {
+          if (from === null) await image.changedExtents(from, ...rest);
+        };
+        return { ...image, changedExtents };
+      },
+    };
+    await made.scatter(31, 2048 * KiB);
+    const deceived = await made.watched(() => {}, {}, lying);
+    const { content } = await stateOf(made.repository, vm, deceived.point);
+    expect(content.equals(await made.content(`vm@${deceived.snapshot}`))).toBe(false);
+    await made.scatter(32, 4096 * KiB);
+    const result = await made.watched(() => {}, { compare: true }, lying);
+    expect(result).toMatchObject({ method: 'compare', base: deceived.point });
+    expect(result.dataBytes).toBeLessThan(size);
+    await expectRight(made, result);
+    // the next one is an increment on it, with the snapshot that it left
+    await made.scatter(33, 5120 * KiB);
+    const next = await made.again();
+    expect(next).toMatchObject({ method: 'increment', base: result.point });
+    await expectRight(made, next);
+  });
+
+  test('does not go on with an increment that was interrupted', { timeout }, async () => {
+    const made = await world(1);
+    await made.scatter(41);
+    await made.interrupted();
+    const result = await made.again({ compare: true });
+    expect(result).toMatchObject({ method: 'compare', resumed: null });
+    await expectRight(made, result);
+  });
+});
+
 describe('the snapshot of the last backup', () => {
   test('goes while it is needed: that backup fails, the next one compares', { timeout }, async () => {
     const made = await world(1);

@@ -34,6 +34,8 @@ describe('planBackup', () => {
     expect(planBackup(situation({ points: [], manifest: null }), {})).toMatchObject({ method: 'full', base: null });
     expect(planBackup(situation(), {})).toMatchObject({ method: 'increment', base: { id }, notice: null });
     expect(planBackup(situation(), { full: true })).toMatchObject({ method: 'full', base: null });
+    expect(planBackup(situation(), { compare: true })).toMatchObject({ method: 'compare', base: { id }, notice: null });
+    expect(planBackup(situation({ points: [], manifest: null }), { compare: true })).toMatchObject({ method: 'full' });
   });
 
   test('the snapshot is one of its own, or the one that is named', () => {

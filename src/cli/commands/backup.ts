@@ -23,6 +23,7 @@ export const command: Command = {
   positionals: ['<image>', '<repository...>'],
   options: [
     'full',
+    'compare',
     'snap',
     'tag',
     'trim',
@@ -46,7 +47,8 @@ export const command: Command = {
   ],
   notes:
     'The snapshot that a backup makes stays until the next backup is complete; the image needs it to tell what changed. ' +
-    'If it is lost, everything is read and compared, and only what differs is stored. A run that was interrupted goes on ' +
+    'If it is lost, everything is read and compared, and only what differs is stored; --compare asks for that, after a ' +
+    'rollback on an image with many snapshots, or whenever an object map is doubted. A run that was interrupted goes on ' +
     'when it is started again. One line for each image is printed on standard error; with --json the result goes to ' +
     'standard output. One image that fails does not keep the others from being backed up; the status is that of the first ' +
     'failure. The hooks get RBDELTA_IMAGE; --post runs also when the snapshot could not be made, or --pre was ended.',
@@ -57,9 +59,11 @@ export const command: Command = {
     const compress = args.text('compress');
     const waitMs = args.value('wait', millisecondsFrom);
     const snap = args.text('snap');
+    if (args.has('full') && args.has('compare')) throw usage('--full and --compare exclude each other');
     const options = (source: BackupSource): BackupOptions => ({
       version,
       full: args.has('full'),
+      compare: args.has('compare'),
       trim: args.has('trim'),
       tags: args.texts('tag'),
       ...(snap !== null && { snap }),
