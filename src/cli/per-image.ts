@@ -12,7 +12,7 @@ export interface Outcome<T> {
   /** 0 if it was done. */
   status: number;
   error: string | null;
-  /** null: it failed. */
+  /** What was done, also of one that failed half-way; null: nothing that could be told of. */
   result: T | null;
 }
 
@@ -23,15 +23,23 @@ export function failed(call: Call, image: string, error: RbdeltaError): Outcome<
   return { image, status: exitStatus[error.code], error: error.message, result: null };
 }
 
-/** What became of one image. An interrupt, a bug, or output that nobody reads any more ends the whole. */
-export async function attempt<T>(call: Call, image: string, work: () => Promise<T>): Promise<Outcome<T>> {
+/**
+ * What became of one image. An interrupt, a bug, or output that nobody reads any more ends the whole. `half` tells what was
+ * done before a failure.
+ */
+export async function attempt<T>(
+  call: Call,
+  image: string,
+  work: () => Promise<T>,
+  half: () => T | null = () => null,
+): Promise<Outcome<T>> {
   try {
     return { image, status: 0, error: null, result: await work() };
   } catch (error) {
     const known = knownFailure(error);
     if (call.signal.aborted || known === null || known.code === 'interrupted' || known.code === 'brokenPipe')
       throw error;
-    return failed(call, image, known);
+    return { ...failed(call, image, known), result: half() };
   }
 }
 

@@ -33,8 +33,16 @@ export interface CopyOptions {
   signal?: AbortSignal | undefined;
   onNotice?: (text: string) => void;
   onProgress?: (point: string, reached: number, size: number) => void;
+  /** When a point is whole there: one that fails later takes nothing of it away. */
+  onCopied?: (copied: CopiedPoint) => void;
   /** For tests. */
   segmentBytes?: number;
+}
+
+export interface CopiedPoint {
+  point: string;
+  base: string | null;
+  storedBytes: number;
 }
 
 export interface PlannedCopy {
@@ -72,13 +80,13 @@ export async function copyPoints(
   image: ImageName,
   ids: ReadonlySet<string>,
   options: CopyOptions,
-): Promise<{ point: string; base: string | null; storedBytes: number }[]> {
-  const { waitMs = 0, signal, onNotice } = options;
+): Promise<CopiedPoint[]> {
+  const { waitMs = 0, signal, onNotice, onCopied } = options;
   const lock = await takeLock(target, image, { operation: 'copy', waitMs, signal, onNotice });
   try {
     await finishIntents(target, image, onNotice);
     const points = await readPoints(source, image);
-    const copied: { point: string; base: string | null; storedBytes: number }[] = [];
+    const copied: CopiedPoint[] = [];
     for (const { point, base } of planCopy(points, ids, await readPoints(target, image))) {
       const expected = chainIds(points, point.id);
       const chain = await loadChain(source, image, point.id, { expected });
@@ -90,7 +98,9 @@ export async function copyPoints(
         const key = pointFolder(image, point.id) + manifestName;
         await target.store.put(key, encodeManifest(manifest), { create: true });
         await finishRewrite(target, image, point.id);
-        copied.push({ point: point.id, base, storedBytes: entryOf(manifest).storedBytes });
+        const one = { point: point.id, base, storedBytes: entryOf(manifest).storedBytes };
+        copied.push(one);
+        onCopied?.(one);
       } finally {
         await chain.close();
       }

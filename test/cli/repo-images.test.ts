@@ -1,7 +1,8 @@
 // Commands of a repository over several images: one that fails does not keep the others from being done.
 
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
+import { noise } from '../kit/noise.ts';
 import { makeWorld, type World } from './world.ts';
 
 /** `volumes/a` and `volumes/b` with two points each in `repo`, and an empty repository `other`. */
@@ -86,6 +87,27 @@ test('repo copy copies the rest when one image is locked there', async () => {
       ],
     },
   ]);
+});
+
+test('repo copy that fails half-way tells what was copied', async () => {
+  const world = await withImages();
+  writeFileSync(world.path('raw'), noise(1, 100_000));
+  await world.ok('import raw volumes/c');
+  await world.ok('backup volumes/c repo');
+  await world.ok('backup volumes/c repo --full');
+  const [first, second] = await world.ids('volumes/c');
+  const path = world.path(`repo/volumes/c/${second}/000000.rbdiff.zst`);
+  const bytes = readFileSync(path);
+  bytes[bytes.length >> 1]! ^= 1;
+  writeFileSync(path, bytes);
+  await world.ok('repo init another');
+  const { status, stdout, stderr } = await world.run('repo copy repo another volumes/c --json');
+  expect(status).toBe(74);
+  const error = expect.stringContaining(`${second}/000000.rbdiff.zst`);
+  const copied = [{ point: first, stored_bytes: expect.any(Number) }];
+  expect(JSON.parse(stdout)).toEqual([{ image: 'volumes/c', status: 74, error, copied }]);
+  expect(stderr).toMatch(/^rbdelta: volumes\/c: copied 1 point, .*\nrbdelta: volumes\/c: .*\n/);
+  expect(await world.ids('volumes/c', 'another')).toEqual([first]);
 });
 
 test('backup backs up the rest when a pattern matches nothing', async () => {

@@ -2,7 +2,7 @@
 
 import { counted, printable } from '../../bytes/text.ts';
 import type { CatalogEntry } from '../../format/repository.ts';
-import { copyPoints, planCopy } from '../../ops/copy-points.ts';
+import { type CopiedPoint, copyPoints, planCopy } from '../../ops/copy-points.ts';
 import { readPoints } from '../../repo/catalog.ts';
 import { findImages, findPoint } from '../../repo/find-point.ts';
 import { type ImageName, isPointId, textOf } from '../../repo/keys.ts';
@@ -26,7 +26,7 @@ export const command: Command = {
     'The other repository is made by `repo init`; with `repo init --like` it has the same key, and frames are copied as ' +
     'they are. With another key the points are decompressed, digested and compressed again. A point whose base is not copied ' +
     'gets what it needs, and builds on the nearest one that is there. An image that fails does not keep the others from being ' +
-    'copied; the status is that of the first failure.',
+    'copied, nor does it take back its points that were copied before; the status is that of the first failure.',
   async run(call) {
     const from = repositoryFrom(call);
     const to = placeOf(call.positionals.take());
@@ -35,8 +35,14 @@ export const command: Command = {
     await withRepository(call, from, (source) =>
       withRepository(call, to, async (target) => {
         for (const one of await chosen(call, source, words, outcomes)) {
-          const act = call.args.has('dry-run') ? planOne : copyOne;
-          outcomes.push(await attempt(call, textOf(one.image), () => act(call, source, target, one)));
+          const name = textOf(one.image);
+          if (call.args.has('dry-run')) {
+            outcomes.push(await attempt(call, name, () => planOne(call, source, target, one)));
+            continue;
+          }
+          const copied: CopiedPoint[] = [];
+          const copy = () => copyOne(call, source, target, one, copied);
+          outcomes.push(await attempt(call, name, copy, () => (copied.length === 0 ? null : copiedFields(copied))));
         }
       }),
     );
@@ -56,22 +62,39 @@ async function planOne(call: Call, source: Repository, target: Repository, chose
   return [['copy', list('point', trees)]];
 }
 
-async function copyOne(call: Call, source: Repository, target: Repository, chosen: Chosen): Promise<Field[]> {
+/** `copied` gets what was copied, and what of it is told in one line, whatever becomes of the rest. */
+async function copyOne(
+  call: Call,
+  source: Repository,
+  target: Repository,
+  chosen: Chosen,
+  copied: CopiedPoint[],
+): Promise<Field[]> {
   const { image } = chosen;
-  const progress = call.progress(`Copying ${printable(textOf(image))}`);
-  const { onProgress: _, ...options } = forgetOptions(call);
+  const name = printable(textOf(image));
   const ids = idsOf(chosen, await readPoints(source, image));
-  const copied = await copyPoints(source, target, image, ids, {
-    ...options,
-    onProgress: (_point, reached, size) => progress.update(reached, size),
-  });
-  const bytes = copied.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
-  progress.finish(`copied ${counted(copied.length, 'point')} of ${printable(textOf(image))}, ${bytesText(bytes)}`);
+  const progress = call.progress(`Copying ${name}`);
+  const { onProgress: _, ...options } = forgetOptions(call);
+  try {
+    await copyPoints(source, target, image, ids, {
+      ...options,
+      onProgress: (_point, reached, size) => progress.update(reached, size),
+      onCopied: (one) => copied.push(one),
+    });
+  } finally {
+    progress.clear();
+    const bytes = copied.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
+    if (copied.length > 0) call.notice(`${name}: copied ${counted(copied.length, 'point')}, ${bytesText(bytes)}`);
+  }
+  return copiedFields(copied);
+}
+
+const copiedFields = (copied: readonly CopiedPoint[]): Field[] => {
   const trees = copied.map(({ point, base, storedBytes }) =>
     object(['point', point], optional('base', base), ['stored_bytes', storedBytes]),
   );
   return [['copied', list('point', trees)]];
-}
+};
 
 interface Chosen {
   image: ImageName;
