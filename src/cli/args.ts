@@ -6,6 +6,22 @@ import { type OptionName, optionNamed, options, valueHint } from './options.ts';
 export const usage = (message: string, hint?: string): RbdeltaError =>
   new RbdeltaError('usage', message, hint === undefined ? {} : { hint });
 
+/** Names that a script may leave empty, as in `--from-snap "$last"`: rbd takes that for none. */
+const emptyIsNone: ReadonlySet<OptionName> = new Set<OptionName>([
+  'pool',
+  'namespace',
+  'image',
+  'snap',
+  'image-id',
+  'dest',
+  'dest-pool',
+  'dest-namespace',
+  'dest-snap',
+  'from-snap',
+  'data-pool',
+  'journal-pool',
+]);
+
 /** A command line, taken apart. The command's own words are the first of `positionals` until `take` removes them. */
 export class Args {
   readonly positionals: string[] = [];
@@ -16,6 +32,7 @@ export class Args {
   readonly #values = new Map<OptionName, string[]>();
 
   set(name: OptionName, value: string): void {
+    if (value === '' && emptyIsNone.has(name)) return;
     const values = this.#values.get(name);
     if (values === undefined) this.#values.set(name, [value]);
     else if (options[name].many) values.push(value);

@@ -6,15 +6,7 @@ import type { CreateOptions } from '../image/port.ts';
 import { type Args, invalidValue } from './args.ts';
 import type { Call } from './command.ts';
 import type { OptionName } from './options.ts';
-import {
-  countFrom,
-  journalObjectSizeFrom,
-  oneOf,
-  orderFrom,
-  orderOfObjectSize,
-  sizeFrom,
-  wholeNumberFrom,
-} from './values.ts';
+import { journalObjectSizeFrom, oneOf, orderFrom, orderOfObjectSize, sizeFrom, wholeNumberFrom } from './values.ts';
 
 /** What of rbd's creation there is no support for: refused, since an image without it would not be what was asked for. */
 const unsupported: readonly OptionName[] = ['thick-provision'];
@@ -41,8 +33,9 @@ export function creationFrom({ args, notice }: Call): Omit<CreateOptions, 'size'
   if (args.has('order')) notice('--order is deprecated, use --object-size');
 
   const order = args.value('object-size', orderOfObjectSize) ?? args.value('order', orderFrom);
-  const stripeUnit = args.value('stripe-unit', sizeFrom);
-  const stripeCount = args.value('stripe-count', countFrom);
+  // 0 of either is as good as not said.
+  const stripeUnit = args.value('stripe-unit', sizeFrom) || null;
+  const stripeCount = args.value('stripe-count', wholeNumberFrom) || null;
   if ((stripeUnit === null) !== (stripeCount === null)) {
     throw new RbdeltaError('invalid', 'must specify both (or neither) of --stripe-unit and --stripe-count');
   }

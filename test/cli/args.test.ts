@@ -44,6 +44,25 @@ describe('a command line', () => {
     );
   });
 
+  test('an empty name is none, as with rbd: a script writes --from-snap "$last" the first time, too', () => {
+    const args = readArgs([
+      'diff',
+      '--from-snap',
+      '',
+      '--snap',
+      '',
+      '--pool',
+      '',
+      '-p',
+      'volumes',
+      '--sparse-size',
+      '',
+    ]);
+    expect(args.given()).toEqual(['pool', 'sparse-size']);
+    expect(args.text('from-snap')).toBe(null);
+    expect(args.text('pool')).toBe('volumes');
+  });
+
   test('an option that may be repeated is', () => {
     expect(read('create --image-feature a --image-feature=b,c').texts('image-feature')).toEqual(['a', 'b,c']);
   });

@@ -68,6 +68,28 @@ describe('the way of a backup', () => {
     expect(await readFile(path('copy'))).toEqual(await readFile(path('raw')));
   });
 
+  test('an empty name is no name: of a snapshot to start from, of one to make, of an input', async () => {
+    const { ok, run, path } = await makeWorld();
+    await ok('create --size 1 volumes/vm --stripe-unit 0 --stripe-count 0');
+    expect(JSON.parse(await ok('info volumes/vm --json'))).not.toHaveProperty('stripe_count');
+    expect(await run(['snap', 'create', 'volumes/vm', '--snap', ''])).toMatchObject({ status: 22 });
+    expect(await ok('snap ls volumes/vm')).toBe('');
+    await ok('snap create volumes/vm@s');
+    await ok(['export-diff', '--from-snap', '', 'volumes/vm@s', 'full']);
+    await ok('export-diff volumes/vm@s again');
+    expect(await readFile(path('full'))).toEqual(await readFile(path('again')));
+    expect(await run(['merge-diff', '', 'full', 'x'])).toMatchObject({ status: 22 });
+    expect(await run(['merge-diff', 'full', '', 'x'])).toMatchObject({ status: 22 });
+  });
+
+  test('export of format 2 refuses a snapshot that is not there, though it exports all of them', async () => {
+    const { ok, run } = await makeWorld();
+    await ok('create --size 1 volumes/vm');
+    await ok('snap create volumes/vm@s');
+    expect(await run('export --export-format 2 volumes/vm@nosuch x')).toMatchObject({ status: 2 });
+    await ok('export --export-format 2 volumes/vm@s x');
+  });
+
   test('a raw file is a source and a target', async () => {
     const { ok, path } = await makeWorld();
     await writeFile(path('raw'), noise(4, size));

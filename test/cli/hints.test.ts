@@ -9,7 +9,7 @@ test.each([
   ['snap create volumes/vm', 'name it as image@snap, or with --snap'],
   ['create volumes/vm --size 1Q', '--size takes a size, as 512M or 10G; a number alone counts MiB'],
   ['create volumes/vm --size 1 --object-size 1', '--object-size takes a size from 4K to 32M'],
-  ['create volumes/vm --size 1 --stripe-unit 4K --stripe-count 0', '--stripe-count takes a whole number above 0'],
+  ['create volumes/vm --size 1 --stripe-unit 4K --stripe-count x', '--stripe-count takes a whole number above 0'],
   ['create volumes/vm --size 1 --image-feature bogus', '--image-feature takes layering, .*'],
   ['create volumes/vm --size 1 --mirror-image-mode x', '--mirror-image-mode takes journal or snapshot'],
   ['create volumes/vm --size', '--size takes a size, .*'],

@@ -251,6 +251,13 @@ describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('beside rbd', () => {
     'export-diff @s x',
     `export-diff --from-snap= ${plain} x`,
     `export-diff ${plain} x --from-snap`,
+    `export-diff ${plain} x --from-snap EMPTY`,
+    `export-diff ${plain} x --snap EMPTY`,
+    `export-diff --image EMPTY ${plain} x`,
+    `diff --pool EMPTY ${plain}`,
+    `export-diff --path EMPTY ${plain} x`,
+    'merge-diff EMPTY raw x',
+    'merge-diff raw EMPTY x',
     `export-diff -- ${plain} x`,
     `export-diff --rbd-concurrent-management-ops=5 ${plain} x`,
     `export-diff --rbd_concurrent_management_ops 5 ${plain} x`,
@@ -276,6 +283,7 @@ describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('beside rbd', () => {
     `export ${plain} x --export-format 3`,
     `export --image ${plain}@s --path x`,
     `export ${plain} --export-format 2 x`,
+    `export ${plain}@nosuch --export-format 2 x`,
     'import',
     'import nosuch volumes/nosuch',
     `import raw ${plain}`,
@@ -292,6 +300,7 @@ describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('beside rbd', () => {
     `snap create ${plain}@s`,
     `snap create ${plain}`,
     `snap create ${plain}@a/b`,
+    `snap create --snap EMPTY ${plain}`,
     `snap rm ${plain}@s`,
     `snap rm ${plain}@nosuch`,
     `snap protect ${plain}@s`,
@@ -302,8 +311,9 @@ describe.skipIf(!process.env['RBDELTA_TEST_CEPH'])('beside rbd', () => {
     'snap nosuch',
     'nosuch',
   ];
+  // EMPTY is a word without a letter.
   test.each(lines)('%s ends with the same status', async (line) => {
-    const words = line.split(' ');
+    const words = line.split(' ').map((word) => (word === 'EMPTY' ? '' : word));
     const real = await theirs(words);
     rmSync('x', { force: true });
     const mine = await ours(words);

@@ -59,6 +59,8 @@ async function exportWithSnapshots(call: Call, source: ImageOrFile, path: string
   await withCluster(call, async (cluster, pool) => {
     const spec = inPool(source.named, pool);
     const openAt = (snap: string | null) => cluster.open({ ...spec, snap });
+    // All of them are exported whichever is named, but one that is not there is a mistake.
+    if (spec.snap !== null) await (await openAt(spec.snap)).close();
     const metadata = await cluster.metadata({ ...spec, snap: null });
     const versions = await closing(await openAt(null), async (head) => {
       const { size, snapshots } = await head.info();

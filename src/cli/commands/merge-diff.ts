@@ -21,8 +21,8 @@ export const command: Command = {
     const words = call.positionals.rest();
     const path = call.args.text('path') ?? (words.length > 2 ? words.pop() : null);
     const [first, second] = words;
-    if (first === undefined) throw new RbdeltaError('invalid', 'first diff was not specified');
-    if (second === undefined) throw new RbdeltaError('invalid', 'second diff was not specified');
+    if (!first) throw new RbdeltaError('invalid', 'first diff was not specified');
+    if (!second) throw new RbdeltaError('invalid', 'second diff was not specified');
     if (path == null || path === '') throw new RbdeltaError('invalid', 'path was not specified');
     if (words.filter((word) => word === '-').length > 1) throw usage('standard input can only be one of the inputs');
     const json = printsResult(call, path);
