@@ -1,4 +1,5 @@
 """Writes what is not recorded in vectors/: python3 make-vectors.py. It is not the codec, and shares nothing with it."""
+import hashlib
 import json
 import os
 import sys
@@ -51,6 +52,27 @@ def describe_image(stream):
     return {'header': header, 'diffs': diffs}
 
 
+def sample_offsets(size):
+    return sorted({offset for i in range(256) if (offset := i * size // 256 // 16384 * 16384) < size})
+
+
+def bytes_of(size):
+    """Bytes of a version that anybody can make: each block of 4096 begins with its number, little endian."""
+    return b''.join(u64(block) + bytes(4088) for block in range((size + 4095) // 4096))[:size]
+
+
+def parent(size, **more):
+    samples = hashlib.sha256(b''.join(bytes_of(size)[at:at + 16384] for at in sample_offsets(size))).hexdigest()
+    return {'pool': 'volumes', 'namespace': '', 'image': 'base', 'snap': 'v1', 'size': size, 'overlap': size,
+            'cloneFormat': 1, 'samples': samples, **more}
+
+
+parents = [parent(0), parent(5000), parent(4 << 20, overlap=4096), parent((9 << 20) + 17, namespace='ns', cloneFormat=2),
+           parent(4096, image='caf\udce9', snap='\u00fc')]
+no_parents = ['', '{}', 'null', '[]', '{"pool":', json.dumps(parent(4096, pool='')), json.dumps({**parent(4096), 'size': -1}),
+              json.dumps(parent(4096, overlap=0.5)), json.dumps(parent(4096, cloneFormat=3)),
+              json.dumps(parent(4096, samples='00')), json.dumps({**parent(4096), 'size': '4096'})]
+
 head = diff(write(0, b'abc', 2), size=4096, version=2)
 usual = [number(b'O', 12), number(b'T', 0x3d), number(b'U', 4096), number(b'C', 1)]
 made = {
@@ -59,6 +81,7 @@ made = {
         diff(write(9, b'b', 2), from_snap='one', size=4096, version=2)]),
     'no-properties': image(diffs=[head]),
     'unknown-tag': image(record(2, b'F', u64(2)), *usual, diffs=[head]),
+    'clone': image(*usual, pair('owner', 'me'), pair('rbdelta.parent', json.dumps(parent(4096))), diffs=[head]),
     'metadata-of-any-bytes': image(*usual, pair(b'caf\xe9\n', b'\xff\x00\xc3'), pair('empty', ''), diffs=[head]),
 }
 not_the_same = {'made-unknown-tag.bin'}
@@ -100,6 +123,10 @@ def main():
             valid[file] = {'same': not old and file not in not_the_same, **said}
     vectors = {
         'valid': valid,
+        'parents': [{'text': json.dumps(note), 'note': note} for note in parents],
+        'notParents': no_parents,
+        'sampleOffsets': {str(size): sample_offsets(size)
+                          for size in (0, 1, 16384, 16385, 4 << 20, (4 << 20) + 1, (10 << 40) + 12345)},
         'refused': {name: {'hex': stream.hex(), 'code': code, 'says': says} for name, (stream, code, says) in refused.items()},
     }
     with open(os.path.join(here, 'vectors.json'), 'w') as out:

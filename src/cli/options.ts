@@ -162,6 +162,8 @@ const table = {
   'stripe-unit': { value: 'SIZE', group: 'New image', describe: 'stripe unit' },
   'stripe-count': { value: 'N', group: 'New image', describe: 'stripe count' },
   'data-pool': { value: 'POOL', group: 'New image', describe: 'pool for the data objects' },
+  parent: { value: 'IMAGE@SNAP', group: 'New image', describe: 'a clone of this, that holds what differs' },
+  flatten: { group: 'New image', describe: 'no clone, though its parent may be here' },
   'max-depth': {
     value: 'N',
     group: 'New image',

@@ -4,11 +4,13 @@ import { open, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf, interruption, ioFailure, orInterruption } from '../bytes/errno.ts';
 import { type ByteSink, fsyncDirectory } from '../bytes/sink.ts';
-import { printable } from '../bytes/text.ts';
+import { nameToBytes, printable } from '../bytes/text.ts';
 import { type DiffRecord, encodeDiff } from '../format/rbd-diff.ts';
 import { encodeImageHeader } from '../format/rbd-image.ts';
+import { encodeParentNote, parentKey } from '../format/rbd-image-parent.ts';
 import type { Image } from '../image/port.ts';
 import { diffStream, planDiff } from './changes.ts';
+import { parentNote } from './parent-note.ts';
 
 export interface ExportOptions {
   /** Reads in flight. */
@@ -30,7 +32,7 @@ export async function exportRawToFile(image: Image, path: string, options: Expor
 }
 
 /**
- * Format 2: properties, metadata, and all `user` snapshots and the head as diffs. `openAt` opens the image at a
+ * Format 2: properties, metadata (of a clone: what its parent is), and all `user` snapshots and the head as diffs. `openAt` opens the image at a
  * snapshot, or its head (null). Other snapshots (of groups, in the trash) cannot be restored by name: they are left out
  * with a notice. Finishes the sink, or aborts it.
  */
@@ -91,13 +93,16 @@ async function writeImageHeader(
         options.onNotice?.(`the snapshot "${printable(name)}" (${namespace}) has no name of its own: it is left out`);
     }
     versions.push({ snap: null, size: info.size, isProtected: null });
+    const note = await parentNote(openAt, versions[0]?.snap ?? null);
+    const pairs = new Map(metadata);
+    if (note !== null) pairs.set(parentKey, encodeParentNote(note));
     const striped = info.stripeCount > 1;
     const header = encodeImageHeader({
       order: info.order,
       features: info.format === 1 ? 0 : info.features,
       stripeUnit: striped ? info.stripeUnit : 2 ** info.order,
       stripeCount: striped ? info.stripeCount : 1,
-      metadata: new Map(metadata),
+      metadata: new Map([...pairs].sort(([a], [b]) => Buffer.compare(nameToBytes(a), nameToBytes(b)))),
       diffCount: versions.length,
     });
     await sink.write([header]);

@@ -9,9 +9,13 @@ import type { RbdeltaError } from '../error.ts';
 import { type DiffRecord, type DiffStream, openDiff } from '../format/rbd-diff.ts';
 import { feature } from '../format/rbd-features.ts';
 import { type ImageHeader, readImageHeader } from '../format/rbd-image.ts';
+import { decodeParentNote, type ParentNote, parentKey } from '../format/rbd-image-parent.ts';
 import type { Cluster, CreateOptions, WritableImage } from '../image/port.ts';
 import { formatSpec, type ImageSpec } from '../image/spec.ts';
 import { type ApplyJob, applyRecords, defaultSparseBytes, limits } from './apply.ts';
+import { heldExtents } from './head.ts';
+import { type Base, createClone, findBase, openBase, shapeClone, withBase } from './import-base.ts';
+import { overParent } from './over-parent.ts';
 import { PayloadBuffers } from './payload-buffers.ts';
 import { attempt, defaultStallMs, withState } from './undo.ts';
 import { Window } from './window.ts';
@@ -19,6 +23,11 @@ import { Window } from './window.ts';
 export interface ImportOptions {
   /** Creation options; for format 2 they take the place of the file's. */
   create?: Omit<CreateOptions, 'size'>;
+  /**
+   * The snapshot that the new image becomes a clone of: only what differs from it is written. Absent: the one that the
+   * file tells of (format 2), if it is here; null: none.
+   */
+  parent?: ImageSpec | null;
   /** Runs of zeros in blocks of this many bytes are not written (rbd's --sparse-size); 0: they are. */
   sparseBytes?: number;
   signal?: AbortSignal;
@@ -34,6 +43,8 @@ export interface ImportedImage {
   /** Names of the snapshots made (format 2). */
   snapshots: string[];
   writtenBytes: number;
+  /** What it is a clone of. */
+  parent: ImageSpec | null;
 }
 
 const pieceBytes = 4 << 20;
@@ -49,36 +60,41 @@ export async function importRaw(
   size: number | null,
   options: ImportOptions = {},
 ): Promise<ImportedImage> {
-  const firstSize = size ?? 2 ** (options.create?.order ?? 22);
-  return intoNewImage(cluster, spec, { ...options.create, size: firstSize }, options, async (target, job) => {
-    let created = firstSize;
-    let end = 0;
-    async function* records(): AsyncGenerator<DiffRecord> {
-      for (;;) {
-        const piece = await job.buffers.allocate(pieceBytes);
-        const data = piece.subarray(0, await readFull(source, piece));
-        if (data.length === 0) {
-          job.buffers.release(piece);
-          return;
+  const opening = options.parent ? openBase(cluster, options.parent, null) : Promise.resolve(null);
+  return withBase(opening, async (base) => {
+    const unknown = base === null ? 2 ** (options.create?.order ?? 22) : (await base.image.info()).size;
+    const firstSize = size ?? unknown;
+    const create = { ...options.create, size: firstSize };
+    return intoNewImage(cluster, spec, create, { ...options, base }, async (target, job, first) => {
+      let created = firstSize;
+      let end = 0;
+      async function* records(): AsyncGenerator<DiffRecord> {
+        for (;;) {
+          const piece = await job.buffers.allocate(pieceBytes);
+          const data = piece.subarray(0, await readFull(source, piece));
+          if (data.length === 0) {
+            job.buffers.release(piece);
+            return;
+          }
+          const offset = end;
+          end += data.length;
+          if (size !== null && end > size) throw changed(source, `the source has more than the ${size} bytes it had`);
+          if (size === null && end > created) {
+            await job.window.settled();
+            while (created < end) created = Math.max(created * 2, pieceBytes);
+            await target.resize(created);
+          }
+          yield { kind: 'write', offset, data, remaining: 0 };
+          options.onProgress?.(end);
         }
-        const offset = end;
-        end += data.length;
-        if (size !== null && end > size) throw changed(source, `the source has more than the ${size} bytes it had`);
-        if (size === null && end > created) {
-          await job.window.settled();
-          while (created < end) created *= 2;
-          await target.resize(created);
-        }
-        yield { kind: 'write', offset, data, remaining: 0 };
-        options.onProgress?.(end);
       }
-    }
-    const most = size ?? Number.MAX_SAFE_INTEGER;
-    const { writtenBytes } = await applyRecords({ ...job, records: records(), size: most, zeroFrom: 0 });
-    if (size !== null && end < size) throw changed(source, `the source ends at byte ${end}, it had ${size}`);
-    if (end !== created) await target.resize(end);
-    await target.flush();
-    return { size: end, snapshots: [], writtenBytes };
+      const most = size ?? Number.MAX_SAFE_INTEGER;
+      const { writtenBytes } = await applyRecords({ ...job, ...first, clear: null, records: records(), size: most });
+      if (size !== null && end < size) throw changed(source, `the source ends at byte ${end}, it had ${size}`);
+      if (end !== created) await target.resize(end);
+      await target.flush();
+      return { size: end, snapshots: [], writtenBytes: writtenBytes - first.keptBytes(), parent: first.parent };
+    });
   });
 }
 
@@ -102,54 +118,99 @@ export async function importImage(
   };
   const first = await open(null, header.diffCount === 1);
   const create = creation(reader, header, options.create ?? {}, first.size);
-  return intoNewImage(cluster, spec, create, { ...options, buffers }, async (target, job) => {
-    for (const [key, value] of header.metadata) await cluster.setMetadata(spec, key, value);
-    const result: ImportedImage = { size: first.size, snapshots: [], writtenBytes: 0 };
-    let diff = first;
-    for (let number = 1; ; number += 1) {
-      const { stream, size } = diff;
-      if (size !== result.size) await target.resize(size);
-      const zeroFrom = number === 1 ? 0 : Math.min(result.size, size);
-      const onRecord = options.onProgress && (() => options.onProgress?.(reader.position));
-      const applied = await applyRecords({ ...job, records: stream.records, size, zeroFrom, onRecord });
-      result.size = size;
-      result.writtenBytes += applied.writtenBytes;
-      const isLast = number === header.diffCount;
-      if (isLast && !(await unlessAborted(reader.atEnd(), signal)))
-        throw reader.failure(
-          'corrupt',
-          `more follows at byte ${reader.position} of the image export, behind the last of its diffs`,
-        );
-      await target.flush();
-      if (signal?.aborted) throw interruption(signal);
-      const { toSnap } = stream.header;
-      if (toSnap !== null) {
-        await target.createSnapshot(toSnap);
-        if (stream.header.protected) await target.protectSnapshot(toSnap);
-        result.snapshots.push(toSnap);
+  const note = decodeParentNote(header.metadata.get(parentKey) ?? '');
+  return withBase(baseOf(cluster, spec, note, options), (base) =>
+    intoNewImage(cluster, spec, create, { ...options, buffers, base }, async (target, job, firstJob) => {
+      await setAllMetadata(cluster, spec, header.metadata, base !== null);
+      const result: ImportedImage = { size: first.size, snapshots: [], writtenBytes: 0, parent: firstJob.parent };
+      let diff = first;
+      for (let number = 1; ; number += 1) {
+        const { stream, size } = diff;
+        if (size !== result.size) await target.resize(size);
+        const how = number === 1 ? firstJob : { zeroFrom: Math.min(result.size, size) };
+        const onRecord = options.onProgress && (() => options.onProgress?.(reader.position));
+        const applied = await applyRecords({ ...job, ...how, records: stream.records, size, onRecord });
+        result.size = size;
+        result.writtenBytes += applied.writtenBytes;
+        const isLast = number === header.diffCount;
+        if (isLast && !(await unlessAborted(reader.atEnd(), signal)))
+          throw reader.failure(
+            'corrupt',
+            `more follows at byte ${reader.position} of the image export, behind the last of its diffs`,
+          );
+        await target.flush();
+        if (signal?.aborted) throw interruption(signal);
+        const { toSnap } = stream.header;
+        if (toSnap !== null) {
+          await target.createSnapshot(toSnap);
+          if (stream.header.protected) await target.protectSnapshot(toSnap);
+          result.snapshots.push(toSnap);
+        }
+        if (isLast) return { ...result, writtenBytes: result.writtenBytes - firstJob.keptBytes() };
+        diff = await open(toSnap, number + 1 === header.diffCount);
       }
-      if (isLast) return result;
-      diff = await open(toSnap, number + 1 === header.diffCount);
-    }
-  });
+    }),
+  );
+}
+
+async function baseOf(
+  cluster: Cluster,
+  spec: ImageSpec,
+  note: ParentNote | null,
+  { parent, onNotice }: ImportOptions,
+): Promise<Base | null> {
+  if (parent) return openBase(cluster, parent, note);
+  return parent === null || note === null ? null : findBase(cluster, note, spec, onNotice);
+}
+
+/** A clone has its parent's metadata to begin with, and its header tells of the parent. */
+async function setAllMetadata(
+  cluster: Cluster,
+  spec: ImageSpec,
+  metadata: ReadonlyMap<string, string>,
+  isClone: boolean,
+): Promise<void> {
+  const wanted = new Map(metadata);
+  if (isClone) {
+    wanted.delete(parentKey);
+    for (const key of (await cluster.metadata(spec)).keys())
+      if (!wanted.has(key)) await cluster.removeMetadata(spec, key);
+  }
+  for (const [key, value] of wanted) await cluster.setMetadata(spec, key, value);
 }
 
 type NewImageJob = Omit<ApplyJob, 'records' | 'size' | 'zeroFrom'>;
 
-/** Creates, fills, closes; or removes again what it created. */
+/** What is different for what comes first, while a clone shows nothing but its parent. */
+interface FirstJob extends Pick<ApplyJob, 'target' | 'zeroFrom' | 'clear'> {
+  keptBytes: () => number;
+  parent: ImageSpec | null;
+}
+
+async function firstJobOf(target: WritableImage, base: Base | null, size: number, options: ImportOptions) {
+  if (base === null) return { target, zeroFrom: 0, clear: null, keptBytes: () => 0, parent: null };
+  const overlap = await shapeClone(target, base, size);
+  const { signal, onNotice } = options;
+  const clear = await heldExtents(base.image, { signal, onNotice });
+  return { ...overParent(target, base.image, overlap), zeroFrom: overlap, clear, parent: base.spec };
+}
+
+/** Creates or clones, fills, closes; or removes again what it made. */
 async function intoNewImage(
   cluster: Cluster,
   spec: ImageSpec,
   create: CreateOptions,
-  options: ImportOptions & { buffers?: PayloadBuffers },
-  fill: (target: WritableImage, job: NewImageJob) => Promise<ImportedImage>,
+  options: ImportOptions & { buffers?: PayloadBuffers; base: Base | null },
+  fill: (target: WritableImage, job: NewImageJob, first: FirstJob) => Promise<ImportedImage>,
 ): Promise<ImportedImage> {
-  await cluster.create(spec, create);
+  const { base } = options;
+  await (base === null ? cluster.create(spec, create) : createClone(cluster, base, spec, create));
   const window = new Window(limits.writes);
   let target: WritableImage | null = null;
   try {
     target = await cluster.openToWrite(spec);
-    const result = await fill(target, {
+    const first = await firstJobOf(target, base, create.size, options);
+    const job: NewImageJob = {
       target,
       window,
       buffers: options.buffers ?? new PayloadBuffers(limits.payloadBytes),
@@ -158,7 +219,8 @@ async function intoNewImage(
       clear: null,
       sparseBytes: options.sparseBytes ?? defaultSparseBytes,
       signal: options.signal,
-    });
+    };
+    const result = await fill(target, job, first);
     await target.close();
     return result;
   } catch (error) {

@@ -53,6 +53,35 @@ test('clone --max-depth', async () => {
   });
 });
 
+test('import: a clone becomes one again, or one of another parent, or none', async () => {
+  const { ok, run, path } = await makeWorld();
+  const { writeFile } = await import('node:fs/promises');
+  await writeFile(path('raw'), Buffer.alloc(300_000, 'x'));
+  await ok('import --object-size 64K raw volumes/base');
+  await ok('snap create volumes/base@s');
+  await ok('clone --rbd-default-clone-format 2 volumes/base@s volumes/vm');
+  await ok('export --export-format 2 volumes/vm vm.v2');
+  const parentOf = async (image: string) => /parent: (.*)\n/u.exec(await ok(`info ${image}`))?.[1] ?? null;
+
+  await ok('import --export-format 2 vm.v2 volumes/again');
+  expect(await parentOf('volumes/again')).toBe('volumes/base@s');
+  expect(await ok('du volumes/again')).toContain('0 B');
+  await ok('import --export-format 2 --flatten vm.v2 volumes/flat');
+  expect(await parentOf('volumes/flat')).toBeNull();
+  await ok('import --parent volumes/base@s raw backups/vm');
+  expect(await parentOf('backups/vm')).toBe('volumes/base@s');
+  await ok('rename volumes/base volumes/moved');
+  const whole = await run('import --export-format 2 vm.v2 volumes/whole');
+  expect(whole).toMatchObject({ status: 0, stderr: expect.stringContaining('volumes/base@s, which is not here') });
+  await ok('import --export-format 2 --parent volumes/moved@s vm.v2 volumes/named');
+  expect(await parentOf('volumes/named')).toBe('volumes/moved@s');
+
+  expect((await run('import --parent volumes/moved raw volumes/x')).status).toBe(22);
+  expect((await run('import --parent volumes/none@s raw volumes/x')).status).toBe(2);
+  expect((await run('import --parent volumes/moved@s --flatten raw volumes/x')).status).toBe(1);
+  expect(await ok('ls volumes')).not.toContain('x\n');
+});
+
 test('trash', async () => {
   const { ok, run } = await makeWorld();
   await ok('create --size 4M volumes/a');

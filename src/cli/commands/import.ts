@@ -1,8 +1,11 @@
 // rbdelta import: a new image from raw bytes, or from `export --export-format 2`.
 
 import { ByteReader } from '../../bytes/reader.ts';
-import { readSpec } from '../../image/spec.ts';
+import { printable } from '../../bytes/text.ts';
+import { RbdeltaError } from '../../error.ts';
+import { formatSpec, readSpec } from '../../image/spec.ts';
 import { type ImportOptions, importImage, importRaw } from '../../ops/import.ts';
+import { usage } from '../args.ts';
 import { closing, withCluster } from '../cluster.ts';
 import type { Call, Command } from '../command.ts';
 import { creationFrom } from '../creation.ts';
@@ -22,6 +25,8 @@ export const command: Command = {
     'dest',
     'pool',
     'image',
+    'parent',
+    'flatten',
     ...creation,
     'sparse-size',
     'export-format',
@@ -33,11 +38,14 @@ export const command: Command = {
   examples: [
     ['import vm-1.raw volumes/vm-1', 'from raw bytes'],
     ['import --dest-pool volumes vm-1', 'the image is called as the file is'],
-    ['import --export-format 2 vm-1.rbd.zst volumes/vm-1', 'with its snapshots'],
+    ['import --export-format 2 vm-1.rbd.zst volumes/vm-1', 'with its snapshots; what was a clone is one again'],
+    ['import --parent volumes/base@v1 vm-1.raw volumes/vm-1', 'a clone, that holds what differs'],
   ],
   notes:
     'zstd is recognised; raw bytes (format 1) may look like it, and are decompressed only from a path that ends in ' +
-    '.zst. A failure removes the new image.',
+    '.zst. A failure removes the new image. An export of a clone (format 2, by rbdelta) tells what its parent is: where ' +
+    'that is here, under its name and with the same size and samples of its bytes, the image becomes a clone of it, and ' +
+    'only blocks that differ are written. --parent names another one, --flatten makes an image of its own.',
   async run(call) {
     const { args, notice } = call;
     const path = pathFrom(args, call.positionals);
@@ -46,11 +54,12 @@ export const command: Command = {
     const named = destination(call, path);
     const format = args.value('export-format', oneOf('1', '2')) ?? '1';
     const create = creationFrom(call);
+    const parent = parentFrom(call);
     const raw = format === '1';
     const openSource = sourceAt(call, path, { raw });
     const total = await lengthOf(path, { raw });
     const progress = call.progress('Importing image');
-    const options: ImportOptions = {
+    const shared: ImportOptions = {
       create,
       ...sparseBytes(call),
       signal: call.signal,
@@ -59,14 +68,27 @@ export const command: Command = {
     };
     const done = await withCluster(call, async (cluster, pool) => {
       const spec = inPool(named, pool);
+      const options =
+        parent === undefined ? shared : { ...shared, parent: parent && { ...parent, pool: parent.pool ?? pool } };
       const source = await openSource();
       if (format === '2')
         return closing(new ByteReader(source), (reader) => importImage(cluster, spec, reader, options));
       return closing(source, () => importRaw(cluster, spec, source, total, options));
     });
-    progress.finish(`imported ${named.image}: ${bytesText(done.size)}, ${bytesText(done.writtenBytes)} of data`);
+    const of = done.parent === null ? '' : `, a clone of ${printable(formatSpec(done.parent))}`;
+    progress.finish(`imported ${named.image}: ${bytesText(done.size)}, ${bytesText(done.writtenBytes)} of data${of}`);
   },
 };
+
+/** `--parent`; null with `--flatten`, undefined where neither is said. */
+function parentFrom({ args }: Call): NamedImage | null | undefined {
+  const text = args.text('parent');
+  if (text !== null && args.has('flatten')) throw usage('--parent and --flatten exclude each other');
+  if (text === null) return args.has('flatten') ? null : undefined;
+  const said = readSpec(text);
+  if (said.snap === null) throw new RbdeltaError('invalid', `--parent takes a snapshot, as volumes/base@v1: '${text}'`);
+  return { ...said, namespace: said.namespace ?? '' };
+}
 
 /** `--dest` or the second positional; else the deprecated `--image`, else the name of the file. */
 function destination({ args, positionals }: Call, path: string): NamedImage {
