@@ -20,6 +20,11 @@ made = {
         record(1, b's', u64(1)), record(1, b't', named('x')), record(1, b'f', named('y')), record(1, b's', u64(7)),
         record(1, b't', named('to')), record(1, b'f', named('from')), write(0, b'seven..')]) + E,
     'v1-zero-length-records': diff(write(0, b''), zero(0, 0), write(4, b'data'), zero(2, 0), write(8, b''), size=8),
+    'v1-first-part': diff(zero(0, 0), zero(6, 0), write(1, b'part'), from_snap='a', size=20),
+    'v1-last-part': diff(zero(6, 0), zero(20, 0), zero(6, 14), from_snap='a', to_snap='b', size=20),
+    'v1-empty-part': diff(zero(3, 0), zero(9, 0), size=20) + diff(zero(9, 0), zero(9, 0), size=20),
+    'v1-one-empty-record-is-no-part': diff(zero(3, 0), zero(3, 1), size=20) + diff(zero(3, 0), size=20),
+    'v2-part': diff(zero(3, 0, 2), zero(9, 0, 2), write(3, b'middle', 2), size=20, version=2),
     'v1-unsorted': diff(write(4096, b'later'), zero(0, 10), write(5, b'over'), size=8192),
     'v1-chain': diff(write(0, b'1'), to_snap='one', size=10) + diff(zero(0, 1), from_snap='one', to_snap='two', size=5)
         + diff(from_snap='two', size=5),
@@ -32,6 +37,7 @@ made = {
                             version=2),
 }
 not_the_same = {'v1-empty-end-name', 'v1-metadata-in-any-order-and-twice', 'v1-zero-length-records',
+                'v1-one-empty-record-is-no-part',
                 'v2-length-8-protection', 'v2-unknown-tags'}
 
 refused = {
@@ -60,6 +66,11 @@ refused = {
     'offset and length past 2^53': (diff(zero(2 ** 53 - 2, 2)), 'corrupt', 'past 2^53 - 1'),
     'descending': (diff(write(10, b'a'), write(0, b'a'), size=20), 'corrupt', 'begins before 11'),
     'overlapping': (diff(zero(0, 11), write(10, b'a'), size=20), 'corrupt', 'begins before 11'),
+    'part that ends before it begins': (diff(zero(4, 0), zero(3, 0), size=9), 'corrupt', 'goes from 4 to 3'),
+    'part past the end': (diff(zero(4, 0), zero(10, 0), size=9), 'corrupt', 'goes from 4 to 10'),
+    'part up to 2^64 - 1': (diff(zero(4, 0), zero(2 ** 64 - 1, 0)), 'corrupt', 'from 4 to 18446744073709551615'),
+    'record before its part': (diff(zero(4, 0), zero(6, 0), write(3, b'ab'), size=9), 'corrupt', 'not inside the part from 4 to 6'),
+    'record past its part': (diff(zero(4, 0), zero(6, 0), write(5, b'ab'), size=9), 'corrupt', 'not inside the part from 4 to 6'),
     'size after a record': (diff(write(0, b'a'), record(1, b's', u64(1)), size=1), 'corrupt', 'image size at byte 39'),
     'end name after a record': (diff(zero(0, 1), record(1, b't', named('x')), size=1), 'corrupt', 'end snapshot at byte 38'),
     'protection after a record': (diff(zero(0, 1), b'p\1', size=1), 'corrupt', 'protection record at byte 38'),

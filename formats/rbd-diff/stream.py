@@ -51,6 +51,8 @@ def describe(stream, at=0):
     at += 12
     header = {'fromSnap': None, 'toSnap': None, 'size': None, 'protected': None}
     records = []
+    borders = []
+    first = True
 
     def take(count):
         nonlocal at
@@ -78,6 +80,13 @@ def describe(stream, at=0):
             offset, size = number(), number()
             if size > 0:
                 records.append(['zero', offset, size])
+            elif first and len(borders) < 2:
+                borders.append(offset)
+                continue
         else:
             take(length)
+        if tag in b'wz':
+            first = False
+    if len(borders) == 2:
+        header['part'] = {'offset': borders[0], 'end': borders[1]}
     return {'version': version, 'header': header, 'records': records}, at

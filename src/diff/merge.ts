@@ -6,8 +6,8 @@ import type { DiffHeader, DiffRecord, DiffStream } from '../format/rbd-diff.ts';
 
 /**
  * The diff that has the effect of applying `streams` (oldest first) in turn. Headers are checked at once, before any
- * record is pulled: each stream must start at the snapshot where the one before it ends, and tell its size ('invalid'),
- * or be the next part (range) of the same diff.
+ * record is pulled: each stream must start at the snapshot where the one before it ends, and tell its size, or be the
+ * next part of the same diff; all parts of a diff must be there ('invalid').
  * Two absent names do not match, as they do for `rbd merge-diff`: nothing says that they mean the same state.
  *
  * Payloads pass through uncopied, so a record is valid until the next one is pulled. Memory: one record of each stream.
@@ -23,11 +23,14 @@ export const mergeDiffs = (
   const sizes: number[] = [];
   for (const [i, { header }] of streams.entries()) {
     const before = streams[i - 1]?.header;
+    sizes.push(sizeOf(header.size, names[i]));
     if (before !== undefined && !followsOn(before, header)) refuseLink(streams, names, i);
-    const isPart = before !== undefined && continues(before, header);
-    sizes.push(isPart ? (sizes[i - 1] ?? 0) : sizeOf(header.size, names[i]));
   }
-  const header = { ...last.header, fromSnap: first.header.fromSnap, size: sizes.at(-1) ?? null };
+  if (!isBeginning(first.header))
+    refuseGap(`${names[0]} is ${partText(first.header)}, and what lies before is missing`);
+  if (!isEnding(last.header)) refuseGap(`${names.at(-1)} is ${partText(last.header)}, and what follows is missing`);
+  const { toSnap, protected: isProtected } = last.header;
+  const header = { fromSnap: first.header.fromSnap, toSnap, size: sizes.at(-1) ?? null, protected: isProtected };
   return { header, records: mergeRecords(streams, sizes, names) };
 };
 
@@ -38,19 +41,39 @@ const sizeOf = (size: number | null, name: string | undefined): number => {
   });
 };
 
-/** Whether `next` is the next part of the same diff: one of a range, which tells neither its start nor the size. */
+const isBeginning = ({ part }: DiffHeader): boolean => part === undefined || part.offset === 0;
+
+const isEnding = ({ part, size }: DiffHeader): boolean => part === undefined || part.end === size;
+
+/** Whether `next` is the next part of the same diff. */
 const continues = (before: DiffHeader, next: DiffHeader): boolean =>
-  before.toSnap === null && next.fromSnap === null && next.size === null;
+  before.part?.end === next.part?.offset && before.fromSnap === next.fromSnap && before.size === next.size;
 
 /** Whether `next` starts where `before` ends, or is the next part of it. */
 export const followsOn = (before: DiffHeader, next: DiffHeader): boolean =>
-  // rbd takes an empty name for none
-  Boolean(before.toSnap && before.toSnap === next.fromSnap) || continues(before, next);
+  isEnding(before)
+    ? // rbd takes an empty name for none
+      Boolean(before.toSnap && before.toSnap === next.fromSnap) && isBeginning(next)
+    : next.part !== undefined && continues(before, next);
+
+const refuseGap = (message: string): never => {
+  throw new RbdeltaError('invalid', message, { hint: 'give all parts of the diff, in the order of their ranges' });
+};
+
+const partText = ({ part, size }: DiffHeader): string =>
+  part === undefined ? 'a whole diff' : `the part from byte ${part.offset} to ${part.end} of a diff of ${size}`;
 
 /** Throws what is wrong with the names where one stream does not follow on the one before it. */
 const refuseLink = (streams: readonly DiffStream[], names: readonly string[], i: number): never => {
-  const end = streams[i - 1]?.header.toSnap || null;
-  const start = streams[i]?.header.fromSnap || null;
+  const [before, next] = [streams[i - 1]?.header, streams[i]?.header];
+  const end = before?.toSnap || null;
+  const start = next?.fromSnap || null;
+  if (before !== undefined && next !== undefined && !(isEnding(before) && isBeginning(next))) {
+    const other = before.part?.end === next.part?.offset ? ', but of another one' : '';
+    refuseGap(
+      `${names[i - 1]} is ${partText(before)}, which ${names[i]} does not continue: it is ${partText(next)}${other}`,
+    );
+  }
   const ends = end === null ? 'ends at the head, at no snapshot' : `ends at snapshot "${printable(end)}"`;
   const starts = start === null ? 'starts from nothing' : `starts at snapshot "${printable(start)}"`;
   throw new RbdeltaError('invalid', `${names[i - 1]} ${ends}, but ${names[i]} ${starts}`, {

@@ -17,6 +17,8 @@ export interface DiffHeader {
   /** Bytes of the image at the end version. */
   size: number | null;
   protected: boolean | null;
+  /** The stream is one part of a diff: what lies from byte `offset` of the image to `end`. Absent: all of it. */
+  part?: { offset: number; end: number };
 }
 
 /**

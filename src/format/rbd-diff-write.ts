@@ -84,6 +84,9 @@ const encodeHeader = (header: DiffHeader, version: DiffVersion): Buffer => {
   if (header.toSnap !== null) put(tags.toSnap, encodeName(header.toSnap));
   if (header.protected !== null) put(tags.protected, Buffer.of(header.protected ? 1 : 0));
   if (header.size !== null) put(tags.size, u64(header.size));
+  if (header.part !== undefined) {
+    for (const border of [header.part.offset, header.part.end]) put(tags.zero, Buffer.concat([u64(border), u64(0)]));
+  }
   return Buffer.concat(parts);
 };
 

@@ -43,7 +43,8 @@ export const openDiff = async (
   if (await reader.atEnd()) return null;
   const version = await readBanner(reader);
   const { header, tag } = await readHeader(reader, version);
-  return { version, header, records: readRecords(reader, version, header.size, tag, options) };
+  const next = tag === tags.zero ? await readPart(reader, version, header) : tag;
+  return { version, header, records: readRecords(reader, version, header, next, options) };
 };
 
 /** After a diff: whether another one follows. Nothing is consumed. Anything else is `corrupt`. */
@@ -121,16 +122,40 @@ const readHeader = async (reader: ByteReader, version: DiffVersion): Promise<{ h
   }
 };
 
+/**
+ * A part tells its borders by two empty records of zeros, before any other: rbd writes none, and passes over them.
+ * Behind the tag of a first record of zeros; resolves to the tag of the first that changes something.
+ */
+const readPart = async (reader: ByteReader, version: DiffVersion, header: DiffHeader): Promise<number> => {
+  const at = reader.position - 1;
+  const bytes = version === 2 ? 24 : 16;
+  const isEmpty = (fields: Buffer): boolean => fields.length === bytes && u64At(fields, bytes - 8) === 0;
+  if (!isEmpty(await reader.peek(bytes))) return tags.zero;
+  const both = await reader.peek(bytes + 1 + bytes);
+  if (both[bytes] !== tags.zero || !isEmpty(both.subarray(bytes + 1))) return tags.zero;
+  const [offset, end] = [u64At(both, bytes - 16), u64At(both, bytes + 1 + bytes - 16)];
+  if (offset > end || end > (header.size ?? Number.MAX_SAFE_INTEGER)) {
+    const borders = [both, both.subarray(bytes + 1)].map((fields) => fields.readBigUInt64LE(bytes - 16));
+    throw reader.failure(
+      'corrupt',
+      `the part of a diff at byte ${at} goes from ${borders.join(' to ')}: that cannot be`,
+    );
+  }
+  await reader.skip(both.length, 'the borders of a part');
+  header.part = { offset, end };
+  return readTag(reader);
+};
+
 async function* readRecords(
   reader: ByteReader,
   version: DiffVersion,
-  size: number | null,
+  { size, part }: DiffHeader,
   firstTag: number,
   { allocate, order = 'ascending', pieceBytes = limits.pieceBytes }: DiffReadOptions,
 ): AsyncGenerator<DiffRecord, void, undefined> {
   const fixedBytes = version === 2 ? 24 : 16;
   const fieldsAt = fixedBytes - 16;
-  const last = size ?? Number.MAX_SAFE_INTEGER;
+  const last = part?.end ?? size ?? Number.MAX_SAFE_INTEGER;
   let reached = 0;
   let own: Uint8Array = Buffer.alloc(0);
   for (let tag = firstTag; tag !== tags.end; tag = reader.tryExact(1)?.[0] ?? (await readTag(reader))) {
@@ -145,7 +170,8 @@ async function* readRecords(
     const offset = u64At(fixed, fieldsAt);
     const length = u64At(fixed, fieldsAt + 8);
     // first, so that what is compared next is exact
-    if (offset + length > last) throw past(reader, kind, fixed.subarray(fieldsAt), at, size);
+    if (offset + length > last || (part !== undefined && offset < part.offset))
+      throw past(reader, kind, fixed.subarray(fieldsAt), at, { size, part });
     if (version === 2) checkLength(reader, fixed, kind === 'write' ? 16 + length : 16, `${kind} record`, at);
     if (length > 0) {
       if (order === 'ascending' && offset < reached) {
@@ -185,12 +211,20 @@ const smallBytes = 16 << 10;
 
 const dataOf = (offset: number, length: number): string => `the data of the write record ${offset}~${length}`;
 
-const past = (reader: ByteReader, kind: string, fields: Buffer, at: number, size: number | null): RbdeltaError =>
-  reader.failure(
+const past = (
+  reader: ByteReader,
+  kind: string,
+  fields: Buffer,
+  at: number,
+  { size, part }: Pick<DiffHeader, 'size'> & { part: DiffHeader['part'] | undefined },
+): RbdeltaError => {
+  const limit = size === null ? '2^53 - 1' : `the image size that it gives, ${size}`;
+  return reader.failure(
     'corrupt',
-    `the ${kind} record ${fields.readBigUInt64LE(0)}~${fields.readBigUInt64LE(8)} at byte ${at} of the rbd diff ends past ` +
-      (size === null ? '2^53 - 1' : `the image size that it gives, ${size}`),
+    `the ${kind} record ${fields.readBigUInt64LE(0)}~${fields.readBigUInt64LE(8)} at byte ${at} of the rbd diff ` +
+      (part === undefined ? `ends past ${limit}` : `is not inside the part from ${part.offset} to ${part.end}`),
   );
+};
 
 const readTag = async (reader: ByteReader): Promise<number> => {
   const [tag] = reader.tryExact(1) ?? (await reader.exact(1, 'the rbd diff, before its end record'));

@@ -35,18 +35,19 @@ export const diffStream = (image: Image, plan: DiffPlan, options: StreamOptions 
 });
 
 /**
- * A part (the plan has a range) must not pass for the whole. So only the first part tells where the diff starts and the
- * size, only the last one where it ends: applied in turn they have the effect of the whole, a part alone makes no
- * snapshot or is refused for want of a size. `mergeDiffs` joins them again.
+ * A part (the plan has a range) must not pass for the whole: it tells its borders, and only the last one where the diff
+ * ends. So rbd, which passes over the borders, makes the end snapshot last if all are applied in turn; an import here
+ * refuses a part, and `mergeDiffs` makes the whole of all of them, and of nothing less.
  */
 const headerOf = ({ info, from, range }: DiffPlan): DiffStream['header'] => {
-  const isFirst = range.offset === 0;
-  const isLast = endOf(range) === info.size;
+  const { size } = info;
+  const [offset, end] = [range.offset, endOf(range)];
   return {
-    fromSnap: isFirst ? (from?.name ?? null) : null,
-    toSnap: isLast ? (info.snapshot?.name ?? null) : null,
-    size: isFirst ? info.size : null,
+    fromSnap: from?.name ?? null,
+    toSnap: end === size ? (info.snapshot?.name ?? null) : null,
+    size,
     protected: null,
+    ...(offset > 0 || end < size ? { part: { offset, end } } : {}),
   };
 };
 

@@ -57,8 +57,12 @@ const name = (snap: string): string => `"${printable(snap)}"`;
  * 'exists' (the end snapshot is there), 'invalid' (the base is not), 'corrupt' (no size).
  */
 export function checkHeader(header: DiffHeader, state: TargetState, choices: ImportChoices): 'skip' | 'apply' {
-  const { fromSnap, toSnap, size } = header;
+  const { fromSnap, toSnap, size, part } = header;
   const { label } = state;
+  if (part !== undefined && !choices.force)
+    throw new RbdeltaError('invalid', `this is only the part from byte ${part.offset} to ${part.end} of a diff`, {
+      hint: 'merge-diff makes the whole of all parts; --force applies it as rbd does, which takes it for all',
+    });
   if (size === null && !choices.force)
     throw new RbdeltaError('corrupt', 'the diff does not say how large the image is', {
       hint: `--force applies it to ${label} at its present size, as rbd does`,

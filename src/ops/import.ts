@@ -271,6 +271,7 @@ function checkEmbedded(
         ? `the last diff of the image export ends at ${shown(header.toSnap)}, not at the head`
         : 'a diff of the image export that is not the last ends at no snapshot',
     );
+  if (header.part !== undefined) throw reader.failure('corrupt', 'a diff of the image export is only a part');
   if (header.size === null)
     throw reader.failure('corrupt', 'a diff of the image export does not say how large the image is');
   return { stream, size: header.size };

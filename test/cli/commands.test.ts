@@ -53,16 +53,34 @@ describe('the way of a backup', () => {
   });
 
   test('ranges of a diff put together are the whole', async () => {
-    const { ok, path } = await makeWorld();
+    const { ok, run, path } = await makeWorld();
     await writeFile(path('raw'), noise(3, size));
     await ok('import raw volumes/vm');
     await ok('export-diff volumes/vm --length 300K one');
-    await ok('export-diff volumes/vm --offset 300K two');
+    await ok('export-diff volumes/vm --offset 300K --length 100K two');
+    await ok('export-diff volumes/vm --offset 400K three');
     const span = async (name: string) => JSON.parse(await ok(`inspect --json ${name}`)).diffs[0];
-    expect(await span('one')).toMatchObject({ first_offset: 0, last_end: 300 << 10, size });
-    expect(await span('two')).toMatchObject({ first_offset: 300 << 10, last_end: size });
-    await ok('merge-diff one two whole');
+    const [first, second] = [300 << 10, 400 << 10];
+    expect(await span('one')).toMatchObject({
+      first_offset: 0,
+      last_end: first,
+      size,
+      part_offset: 0,
+      part_end: first,
+    });
+    expect(await span('three')).toMatchObject({ first_offset: second, last_end: size, part_end: size });
+    expect(await ok('inspect two')).toContain(`part        from ${first} to ${second}`);
+    const gap = { status: 22, stderr: expect.stringContaining('hint: give all parts of the diff') };
+    expect(await run('merge-diff one three whole')).toMatchObject(gap);
+    expect(await run('merge-diff one two whole')).toMatchObject(gap);
+    expect(await run('merge-diff two three whole')).toMatchObject(gap);
     await ok(`create --size ${size}B backups/vm`);
+    for (const part of ['one', 'two', 'three'])
+      expect(await run(`import-diff ${part} backups/vm`)).toMatchObject({
+        status: 22,
+        stderr: expect.stringContaining('hint: merge-diff makes the whole of all parts'),
+      });
+    await ok('merge-diff one two three whole');
     await ok('import-diff whole backups/vm');
     await ok('export backups/vm copy');
     expect(await readFile(path('copy'))).toEqual(await readFile(path('raw')));

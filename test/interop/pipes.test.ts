@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { digestOf, pipe, rbd, rbdeltaOk, rbdeltaProgram, start, succeed } from '../kit/command.ts';
+import { digestOf, pipe, rbd, rbdeltaOk, rbdeltaProgram, run, start, succeed } from '../kit/command.ts';
 import { noise } from '../kit/noise.ts';
 import { RbdWriter } from '../kit/rbd-writer.ts';
 import { forget, histories, MiB } from './histories.ts';
@@ -46,6 +46,21 @@ describe.skipIf(process.env['RBDELTA_TEST_CEPH'] !== '1')('beside rbd', () => {
     if (create) await writer.create(name, { size: MiB });
     return `volumes/${name}`;
   };
+
+  test('rbd applies the parts of a diff in turn, and merges none', async () => {
+    const copy = await target('it-parts');
+    const parts = ['--length 300K', '--offset 300K --length 300K', '--offset 600K'].map((range, i) => ({
+      range: range.split(' '),
+      path: join(folder, `part-${i}`),
+    }));
+    for (const { range, path } of parts) {
+      await rbdeltaOk(['export-diff', ...range, `${source}@s1`, path]);
+      await rbd(['import-diff', '--no-progress', path, copy]);
+    }
+    expect(await bytesOf(`${copy}@s1`)).toBe(truth.s1);
+    const merged = await run('rbd', ['merge-diff', parts[0]!.path, parts[1]!.path, join(folder, 'parts')]);
+    expect(merged.status).toBe(95);
+  });
 
   test.each([
     ['rbdelta', 'rbd'],

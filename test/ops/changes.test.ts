@@ -330,9 +330,22 @@ describe('a diff', () => {
     const parts = [await part({ offset: 0, length: 2 * object }), await part(middle), await part(rest)];
     expect(parts.map(({ header }) => [header.fromSnap, header.size, header.toSnap])).toEqual([
       ['s1', 8 * object, null],
-      [null, null, null],
-      [null, null, 's2'],
+      ['s1', 8 * object, null],
+      ['s1', 8 * object, 's2'],
     ]);
+    expect(parts.map(({ header }) => header.part)).toEqual([
+      { offset: 0, end: 2 * object },
+      { offset: 2 * object, end: border },
+      { offset: border, end: 8 * object },
+    ]);
+    const headers = parts.map(({ header }) => header);
+    const joined = (...picked: number[]) => {
+      const streams = picked.map((i) => ({ header: headers[i]!, records: Readable.from([]) }));
+      return () => mergeDiffs(streams);
+    };
+    const gap = expect.objectContaining({ code: 'invalid', message: expect.stringContaining('the part from byte') });
+    for (const picked of [[0, 2], [0, 1], [1, 2], [0, 1, 1, 2], [2, 1, 0], [0, 0, 1, 2], [0], [1], [2]])
+      expect(joined(...picked)).toThrow(gap);
     const merged = mergeDiffs(parts);
     const whole = await part();
     expect(merged.header).toEqual(whole.header);

@@ -38,7 +38,7 @@ export const command: Command = {
   notes:
     'The path may be a file (which must not exist), - for standard output, or s3://bucket/key (a key that must not ' +
     'exist). rbd import-diff applies what this writes, unless --diff-format 2 is given. A range (--offset, --length) is a ' +
-    'part: merge-diff makes the whole of all parts, given in their order; a part alone makes no snapshot.',
+    'part: merge-diff makes the whole of all parts, given in their order, and import-diff refuses one alone.',
   async run(call) {
     const { args } = call;
     const source = sourceFrom(call);

@@ -63,6 +63,7 @@ function diffText(
   const lines = [
     `rbd diff v${diff.version}: ${name(header.fromSnap, 'the beginning')} to ${name(header.toSnap, 'the head')}${header.protected ? ', protected' : ''}`,
     `  image size  ${header.size === null ? 'not said' : bytesOf(header.size)}`,
+    ...(header.part === undefined ? [] : [`  part        from ${header.part.offset} to ${header.part.end}`]),
     `  stream      ${bytesOf(diff.endByte - diff.startByte)}${diff.whole ? '' : ', not whole'}`,
     `  data        ${recordsText(writes.records)}, ${bytesOf(writes.bytes)}${diff.zeroDataBytes > 0 ? `, of it zeros ${bytesOf(diff.zeroDataBytes)}` : ''}`,
     `  zeros       ${recordsText(zeros.records)}, ${bytesOf(zeros.bytes)}`,
@@ -110,6 +111,8 @@ const diffTree = (diff: DiffReport): Tree =>
     optional('from_snap', diff.header.fromSnap),
     optional('to_snap', diff.header.toSnap),
     optional('size', diff.header.size),
+    optional('part_offset', diff.header.part?.offset ?? null),
+    optional('part_end', diff.header.part?.end ?? null),
     optional('protected', diff.header.protected),
     ['whole', diff.whole],
     ['stream_bytes', diff.endByte - diff.startByte],
