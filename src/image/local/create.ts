@@ -180,7 +180,7 @@ export async function removeImage(store: Store, spec: ImageSpec): Promise<void> 
       parent = header.parent;
       leaveParent(store, image, header);
       dropImage(store, image);
-    });
+    }, 'frees');
   } catch (error) {
     lock.release();
     throw error;

@@ -118,7 +118,7 @@ export class ObjectFiles {
   /** Makes this one file durable, its name as well. */
   async sync(path: string): Promise<void> {
     await this.#sync(path);
-    await fsyncDirectory(dirname(path));
+    await syncDirectory(dirname(path));
   }
 
   /** Makes everything that was written durable; after the flushes before it, since these take what they flush. */
@@ -135,7 +135,7 @@ export class ObjectFiles {
     this.#dirtyDirectories = new Set();
     try {
       await inParallel([...paths], filesAtOnce, (path) => this.#sync(path));
-      await inParallel([...directories], filesAtOnce, fsyncDirectory);
+      await inParallel([...directories], filesAtOnce, syncDirectory);
     } catch (error) {
       for (const path of paths) this.#dirty.add(path);
       for (const path of directories) this.#dirtyDirectories.add(path);
@@ -203,7 +203,9 @@ export class ObjectFiles {
   }
 
   async #makeDirectory(path: string): Promise<void> {
-    await mkdir(path, { recursive: true });
+    await mkdir(path, { recursive: true }).catch((error: unknown) => {
+      throw asFailure(error, path);
+    });
     // the directories of the image, of its pool and of all objects may be new as well: each has its name in the one above
     let above = path;
     for (let level = 0; level < 4; level += 1) {
@@ -251,6 +253,11 @@ export class ObjectFiles {
     }
   }
 }
+
+const syncDirectory = (path: string): Promise<void> =>
+  fsyncDirectory(path).catch((error: unknown) => {
+    throw asFailure(error, path);
+  });
 
 /** Removes the whole directory of an image. */
 export const removeDirectory = (path: string): Promise<void> => rm(path, { recursive: true, force: true });

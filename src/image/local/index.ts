@@ -190,7 +190,7 @@ async function removePool(store: Store, name: string, force: boolean): Promise<v
     store.transact(() => {
       for (const image of images) dropImage(store, image);
       dropPool(store, name);
-    });
+    }, 'frees');
   } catch (error) {
     for (const lock of locks) lock.release();
     throw error;

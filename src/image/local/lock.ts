@@ -6,7 +6,7 @@ import { RbdeltaError } from '../../error.ts';
 import type { Watcher } from '../port.ts';
 import type { Store } from './store.ts';
 
-interface Holder {
+export interface Holder {
   pid: number;
   /** When the process started, in ticks since the boot: a pid comes again, both together do not. */
   started: string;
@@ -41,13 +41,13 @@ export function lockImage(store: Store, image: { dataPoolId: number; prefix: str
     void store.cluster.put(sessionKey(image.dataPoolId, image.prefix), Buffer.from(String(last + 1)));
     void store.cluster.put(key, Buffer.from(JSON.stringify({ ...thisProcess(), session: last + 1 })));
     return last + 1;
-  });
+  }, 'frees');
   return {
     session,
     release() {
       store.transact(() => {
         if (parse(store.cluster.get(key))?.session === session) void store.cluster.remove(key);
-      });
+      }, 'ends');
     },
   };
 }
@@ -87,12 +87,12 @@ function busy(name: string, holder: Holder): RbdeltaError {
   });
 }
 
-function thisProcess(): Omit<Holder, 'session'> {
+export function thisProcess(): Omit<Holder, 'session'> {
   return { pid: process.pid, started: startOf(process.pid) ?? '', boot: bootId(), pids: pidSpace() };
 }
 
 /** When it cannot be told, it is alive. */
-function isAlive(holder: Holder): boolean {
+export function isAlive(holder: Omit<Holder, 'session'>): boolean {
   if (holder.boot !== bootId()) return false;
   if (holder.pids !== pidSpace()) return true;
   if (holder.started !== '') return startOf(holder.pid) === holder.started;

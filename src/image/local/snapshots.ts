@@ -92,7 +92,7 @@ async function dropSnapshot(writing: Writing, id: number, onProgress?: Progress)
     setOperation(header, opFeature.snapTrash, hasTrash);
     leftParent = forgetParent(store, image, header);
     noteTrim(store, image, id);
-  });
+  }, 'frees');
   await trim(opened, writer, id, onProgress);
   return leftParent;
 }

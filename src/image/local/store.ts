@@ -1,11 +1,23 @@
 // The local pool's directory: a marker file that tells its version, and one LMDB environment with its tables.
 
-import { mkdir, open as openFile, readdir, readFile, rename } from 'node:fs/promises';
+import {
+  link,
+  mkdir,
+  open as openFile,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { fsyncDirectory } from '../../bytes/sink.ts';
 import { nameToBytes } from '../../bytes/text.ts';
-import { RbdeltaError } from '../../error.ts';
+import { codeOfErrno, type ErrorCode, RbdeltaError } from '../../error.ts';
+import { Reserve, reserveBytes, type Use } from './reserve.ts';
 import type { DataObject } from './snapset.ts';
 
 type Bytes = Database<Buffer, Uint8Array>;
@@ -31,11 +43,13 @@ export interface Store {
   readonly objects: Database<DataObject, Uint8Array>;
   /**
    * Runs `action` in one transaction: durable when this returns, undone when it throws. It blocks for a disk flush:
-   * for administration. What was put before and not yet awaited comes after it.
+   * for administration. Throws `noSpace` on a full disk; what `frees` works a while longer. What was put before and not yet awaited comes after it.
    */
-  transact<T>(action: () => T): T;
-  /** All that was put before has become visible, together where it was put in the same turn of the event loop. */
-  committed(puts: Put[]): Promise<void>;
+  transact<T>(action: () => T, use?: Use): T;
+  /** Puts what `puts` puts, which has become visible when this resolves: together what is put in the same turn of the event loop. */
+  commit(puts: () => Put[], use?: Use): Promise<void>;
+  /** Runs `action`, later, in one transaction with what others put then: visible when this resolves, not yet durable. */
+  decide<T>(action: () => T, use?: Use): Promise<T>;
   /** All that was put before is durable. */
   flushed(): Promise<void>;
   close(): Promise<void>;
@@ -43,6 +57,8 @@ export interface Store {
 
 const markerName = 'rbdelta-pool.json';
 const version = 1;
+/** LMDB takes as many readers as fit: more than 512. */
+const readerTableBytes = 64 << 10;
 
 /** Whether `dir` holds a local pool; false when it is absent or empty, `invalid` when it holds something else. */
 export async function isStore(dir: string): Promise<boolean> {
@@ -73,31 +89,47 @@ export async function isStore(dir: string): Promise<boolean> {
 
 /** Makes `dir` a local pool. The marker comes first: from then on the rest is made when it is opened. */
 export async function initialiseStore(dir: string): Promise<void> {
-  await mkdir(dir, { recursive: true });
   const marker = join(dir, markerName);
-  const file = await openFile(`${marker}.new`, 'w');
   try {
-    await file.writeFile(`${JSON.stringify({ format: 'rbdelta local pool', version })}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
+    await mkdir(dir, { recursive: true });
+    const file = await openFile(`${marker}.new`, 'w');
+    try {
+      await file.writeFile(`${JSON.stringify({ format: 'rbdelta local pool', version })}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(`${marker}.new`, marker);
+    await fsyncDirectory(dir);
+  } catch (cause) {
+    throw notMade(cause, `the local pool in ${dir} cannot be made`);
   }
-  await rename(`${marker}.new`, marker);
-  await fsyncDirectory(dir);
 }
 
 export async function openStore(dir: string): Promise<Store> {
   const path = join(dir, 'omap');
-  await mkdir(path, { recursive: true });
-  let root: RootDatabase<Buffer, Uint8Array>;
   try {
+    await mkdir(path, { recursive: true });
+    await makeReaderTable(path);
     // commits are not waited for to be durable (`separateFlushed`), except where the order of writes needs it
-    root = open({ path, noSubdir: false, separateFlushed: true, maxDbs: 8, maxReaders: 512, ...binary });
+    const root = open<Buffer, Uint8Array>({
+      path,
+      noSubdir: false,
+      separateFlushed: true,
+      maxDbs: 8,
+      maxReaders: 512,
+      ...binary,
+    });
+    return storeIn(dir, path, root);
   } catch (cause) {
-    throw new RbdeltaError('io', `the local pool in ${dir} does not open: ${String(cause)}`, { cause });
+    throw notMade(cause, `the local pool in ${dir} does not open`);
   }
+}
+
+function storeIn(dir: string, path: string, root: RootDatabase<Buffer, Uint8Array>): Store {
   // readers that were killed would keep old pages from being used again
   root.readerCheck();
+  const reserve = new Reserve(dir, path, root);
   const table = (name: string): Bytes => root.openDB<Buffer, Uint8Array>({ name, ...binary });
   return {
     dir,
@@ -106,25 +138,42 @@ export async function openStore(dir: string): Promise<Store> {
     content: table('content'),
     maps: table('maps'),
     objects: root.openDB<DataObject, Uint8Array>({ name: 'objects', encoding: 'msgpack', keyEncoding: 'binary' }),
-    transact(action) {
+    transact(action, use = 'grows') {
+      reserve.keep(use);
       try {
         return root.transactionSync(action);
       } catch (cause) {
         throw asFailure(cause, dir);
       }
     },
-    async committed(puts) {
+    async commit(puts, use = 'grows') {
+      reserve.keep(use);
       try {
-        await Promise.all(puts);
+        await Promise.all(puts());
       } catch (cause) {
-        throw asFailure(cause, dir);
+        throw asFailure(await reasonOf(cause, root), dir);
       }
     },
-    async flushed() {
-      await root.flushed;
+    async decide(action, use = 'grows') {
+      reserve.keep(use);
+      try {
+        return await root.transaction(action);
+      } catch (cause) {
+        throw asFailure(await reasonOf(cause, root), dir);
+      }
     },
+    // not `root.flushed`, which never comes after a commit that failed
+    flushed: () =>
+      new Promise<void>((done, failed) => {
+        (root as unknown as Syncing).sync((error) => (error == null ? done() : failed(asFailure(error, dir))));
+      }),
     close: () => root.close(),
   };
+}
+
+/** What the types of LMDB leave out: all that is committed becomes durable. */
+interface Syncing {
+  sync(done: (error?: Error | null) => void): void;
 }
 
 const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
@@ -169,13 +218,55 @@ interface KeyRange {
 export const isErrno = (error: unknown, ...codes: string[]): boolean =>
   error instanceof Error && 'code' in error && codes.includes(String(error.code));
 
+/**
+ * Who reads is entered in a mapped file: where that has holes, a full disk ends the process (SIGBUS). So it is made whole
+ * before LMDB makes it, and is there with all its bytes or not at all. Nor does LMDB survive (SIGSEGV) that it cannot make
+ * its other file: there is room for that, and for what is kept free in it.
+ */
+async function makeReaderTable(path: string): Promise<void> {
+  const table = join(path, 'lock.mdb');
+  if (await stat(table).catch(() => null)) return;
+  const made = join(path, `${process.pid}.new`);
+  try {
+    await writeFile(made, Buffer.alloc(readerTableBytes + 2 * reserveBytes));
+    await truncate(made, readerTableBytes);
+    await link(made, table);
+  } catch (error) {
+    if (!isErrno(error, 'EEXIST')) throw error;
+  } finally {
+    await rm(made, { force: true });
+  }
+}
+
+/** The commit that failed tells why later; and until another one was done, LMDB would wait for it for ever when it is closed. */
+async function reasonOf(cause: unknown, root: RootDatabase<Buffer, Uint8Array>): Promise<unknown> {
+  if (!(cause instanceof Error && 'commitError' in cause)) return cause;
+  const reason = await Promise.resolve(cause.commitError).catch((error: unknown) => error);
+  await root.remove(Buffer.from('nothing')).catch(() => undefined);
+  return reason;
+}
+
+const isFull = (cause: unknown): boolean =>
+  isErrno(cause, 'ENOSPC', 'EDQUOT', '28') ||
+  (cause instanceof Error && /No space left|MDB_MAP_FULL/.test(cause.message));
+
 /** What LMDB throws when it cannot write, as an error that callers know; other errors as they are. */
 function asFailure(cause: unknown, dir: string): unknown {
   if (!(cause instanceof Error) || cause instanceof RbdeltaError) return cause;
-  const full = cause.message.includes('No space left') || cause.message.includes('MDB_MAP_FULL');
-  if (!full && !/MDB_|error:|Commit failed/i.test(cause.message)) return cause;
-  const message = `the local pool in ${dir} could not be written: ${cause.message}`;
-  return new RbdeltaError(full ? 'noSpace' : 'io', message, { cause });
+  if (!isFull(cause) && !/MDB_|error:|Commit failed/i.test(cause.message)) return cause;
+  return failure(cause, isFull(cause) ? 'noSpace' : 'io', `the local pool in ${dir} could not be written`);
+}
+
+/** Of the directory itself: what the system says of it. */
+function notMade(cause: unknown, what: string): RbdeltaError {
+  const errno = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  return failure(cause, isFull(cause) ? 'noSpace' : codeOfErrno(errno), what);
+}
+
+function failure(cause: unknown, code: ErrorCode, what: string): RbdeltaError {
+  const message = `${what}: ${cause instanceof Error ? cause.message : String(cause)}`;
+  const hint = code === 'noSpace' ? { hint: 'free some space on this disk, then run it again' } : {};
+  return new RbdeltaError(code, message, { cause, ...hint });
 }
 
 function versionOf(marker: string): number | null {

@@ -57,12 +57,12 @@ export async function trim(
       const before = objects.get(objectNo);
       return before === null ? [] : [{ objectNo, before, after: withoutSnap(before, snapId) }];
     });
-    const puts: Put[] = changes.map(({ objectNo, after }) => objects.put(objectNo, after));
-    await store.committed(puts);
+    const puts = (): Put[] => changes.map(({ objectNo, after }) => objects.put(objectNo, after));
+    await store.commit(puts, 'frees');
     await store.flushed();
     await inParallel(changes, objectsAtOnce, ({ objectNo, before, after }) => writer.drop(objectNo, before, after));
     onProgress?.(start + numbers.length, users.length);
   }
-  await store.committed([store.cluster.remove(trimKey(image, snapId))]);
+  await store.commit(() => [store.cluster.remove(trimKey(image, snapId))], 'frees');
   if (users.length === 0) onProgress?.(1, 1);
 }

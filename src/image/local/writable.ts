@@ -82,7 +82,7 @@ function writable(writing: Writing, release: () => void): ClusterImage {
     if (modifiedMs !== null && now - utimeToMs(modifiedMs) < modifiedEveryMs) return;
     modifiedMs = utimeFromMs(now);
     const value = headerValue.modify_timestamp.encode(modifiedMs);
-    await store.committed([store.omap.put(headerKey(image, 'modify_timestamp'), value)]);
+    await store.commit(() => [store.omap.put(headerKey(image, 'modify_timestamp'), value)]);
   };
   const whileOpen = (action: () => Promise<void>) => async () => {
     if (closed) throw new TypeError(`image '${printable(image.name)}' is closed`);

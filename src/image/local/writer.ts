@@ -357,7 +357,8 @@ export class ObjectWriter {
     const { objects, store } = this.#opened;
     try {
       this.#check();
-      await store.committed([objects.put(objectNo, object), ...this.#maps.put(objectNo, state, copiedFor)]);
+      const puts = () => [objects.put(objectNo, object), ...this.#maps.put(objectNo, state, copiedFor)];
+      await store.commit(puts, state === NONEXISTENT ? 'frees' : 'grows');
     } catch (error) {
       this.#failure ??= error;
       throw error;

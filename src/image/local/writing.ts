@@ -4,6 +4,7 @@ import type { RbdHeader } from '../../format/rbd-header.ts';
 import { loadHeader, storeHeader } from './header.ts';
 import { ImageMaps } from './image-maps.ts';
 import type { OpenImage } from './image.ts';
+import type { Use } from './reserve.ts';
 import type { SnapContext } from './snapset.ts';
 import { ObjectWriter } from './writer.ts';
 
@@ -12,7 +13,7 @@ export interface Writing {
   writer: ObjectWriter;
   maps: ImageMaps;
   /** Changes the header and whatever goes with it in one transaction. */
-  change: (action: (header: RbdHeader) => void) => void;
+  change: (action: (header: RbdHeader) => void, use?: Use) => void;
 }
 
 /** By who holds the image's lock; `session` is the lock's. */
@@ -21,12 +22,12 @@ export function startWriting(opened: OpenImage, session: number): Writing {
   const header = loadHeader(store, image);
   const maps = new ImageMaps(store, image, header);
   const writer = new ObjectWriter(opened, session, maps, contextOf(header));
-  const change = (action: (header: RbdHeader) => void): void => {
+  const change = (action: (header: RbdHeader) => void, use?: Use): void => {
     store.transact(() => {
       const now = loadHeader(store, image);
       action(now);
       storeHeader(store, image, now);
-    });
+    }, use);
     maps.forget();
     writer.context = contextOf(loadHeader(store, image));
   };

@@ -1,10 +1,9 @@
-// A small family of images, what can be done to it in one operation, and all that can be told of it afterwards.
+// A small family of images, and what can be done to it in one operation.
 
-import { createHash } from 'node:crypto';
 import { ByteReader } from '../../../src/bytes/reader.ts';
 import { bytesSource } from '../../../src/bytes/source.ts';
 import type { LocalPool } from '../../../src/image/local/index.ts';
-import type { ClusterImage, Image } from '../../../src/image/port.ts';
+import type { ClusterImage } from '../../../src/image/port.ts';
 import type { ImageSpec } from '../../../src/image/spec.ts';
 import { importDiff } from '../../../src/ops/import-diff.ts';
 
@@ -19,15 +18,18 @@ export const spec = (image: string, snap: string | null = null): ImageSpec => ({
 
 async function writing(pool: LocalPool, image: string, use: (image: ClusterImage) => Promise<unknown>): Promise<void> {
   const opened = await pool.openToWrite(spec(image));
-  await use(opened);
-  await opened.close();
+  try {
+    await use(opened);
+  } finally {
+    await opened.close();
+  }
 }
 
-/** `disk` with two snapshots, `base` with a protected one and clones of both formats, `warm` to be opened only. */
+/** `disk` with two snapshots, `base` with a protected one and clones of both formats, `warm` to be opened only, and some to go. */
 export async function makeFamily(pool: LocalPool): Promise<void> {
   await pool.createPool('volumes');
   await pool.createPool('spare');
-  for (const image of ['disk', 'base', 'warm']) await pool.create(spec(image), { size, order: 12 });
+  for (const image of ['disk', 'base', 'spare', 'warm']) await pool.create(spec(image), { size, order: 12 });
   await writing(pool, 'disk', async (disk) => {
     await disk.write(0, Buffer.alloc(size, 1));
     await disk.createSnapshot('s1');
@@ -41,6 +43,10 @@ export async function makeFamily(pool: LocalPool): Promise<void> {
     await base.createSnapshot('s');
     await base.protectSnapshot('s');
   });
+  await writing(pool, 'spare', async (spare) => {
+    await spare.createSnapshot('s');
+    await spare.protectSnapshot('s');
+  });
   await pool.clone(spec('base', 's'), spec('kid'), { cloneFormat: 2 });
   await pool.clone(spec('base', 's'), spec('old'), { cloneFormat: 1 });
   for (const image of ['kid', 'old']) {
@@ -51,6 +57,17 @@ export async function makeFamily(pool: LocalPool): Promise<void> {
   }
   await pool.create(spec('gone'), { size, order: 12 });
   await writing(pool, 'gone', (gone) => gone.write(0, Buffer.alloc(size, 9)));
+  await pool.createNamespace('volumes', 'empty');
+  await pool.setMetadata(spec('gone'), 'key', 'value');
+  await pool.create(spec('binned'), { size, order: 12 });
+  await writing(pool, 'binned', (binned) => binned.write(0, Buffer.alloc(size, 5)));
+  await pool.moveToTrash(spec('binned'), null);
+}
+
+/** The image in the trash, as it is named there. */
+async function binned(pool: LocalPool): Promise<ImageSpec> {
+  const [image] = await pool.trash('volumes', '');
+  return { ...spec(''), id: image!.id };
 }
 
 export interface Operation {
@@ -67,7 +84,9 @@ const on = (image: string, use: (image: ClusterImage) => Promise<unknown>, isByt
 export const operations: Record<string, Operation> = {
   'pool create': { run: async (pool) => void (await pool.createPool('another')) },
   'pool rm': { run: (pool) => pool.removePool('spare') },
+  'pool set-quota': { run: (pool) => pool.setQuota('volumes', { maxObjects: 1000 }) },
   'namespace create': { run: (pool) => pool.createNamespace('volumes', 'ns') },
+  'namespace rm': { run: (pool) => pool.removeNamespace('volumes', 'empty') },
   create: { run: (pool) => pool.create(spec('new'), { size: 1 << 20, stripeUnit: 65536, stripeCount: 3 }) },
   'write and flush': on(
     'disk',
@@ -85,6 +104,8 @@ export const operations: Record<string, Operation> = {
   'snap rm of the newest': on('disk', (disk) => disk.removeSnapshot('s2')),
   'snap rename': on('disk', (disk) => disk.renameSnapshot('s1', 'first')),
   'snap protect': on('disk', (disk) => disk.protectSnapshot('s1')),
+  'snap unprotect': on('spare', (spare) => spare.unprotectSnapshot('s')),
+  'snap limit': on('disk', (disk) => disk.limitSnapshots(5)),
   'snap rollback': on('disk', (disk) => disk.rollback('s1')),
   'resize down': on('disk', (disk) => disk.resize(3 * objectBytes + 50)),
   'resize up': on('disk', (disk) => disk.resize(3 * size)),
@@ -96,9 +117,14 @@ export const operations: Record<string, Operation> = {
   'flatten of format 1': on('old', (old) => old.flatten()),
   rename: { run: (pool) => pool.rename(spec('disk'), 'other') },
   'trash mv': { run: (pool) => pool.moveToTrash(spec('kid'), null) },
+  'trash restore': { run: async (pool) => pool.restoreFromTrash(await binned(pool), null) },
+  'trash rm': { run: async (pool) => pool.removeFromTrash(await binned(pool), false) },
   'image-meta set': { run: (pool) => pool.setMetadata(spec('disk'), 'key', 'value') },
+  'image-meta rm': { run: (pool) => pool.removeMetadata(spec('gone'), 'key') },
   rm: { run: (pool) => pool.remove(spec('gone')) },
+  'object-map check': on('disk', (disk) => disk.checkObjectMap(null)),
   'object-map rebuild': on('disk', (disk) => disk.rebuildObjectMap('s1')),
+  'object-map rebuild of the head': on('disk', (disk) => disk.rebuildObjectMap(null)),
   import: {
     bytesOf: 'warm',
     run: (pool) =>
@@ -122,54 +148,4 @@ function stream(): Buffer {
     Buffer.concat([Buffer.from('w'), u64(objectBytes + 9), u64(objectBytes), Buffer.alloc(objectBytes, 8)]),
     Buffer.concat([Buffer.from('z'), u64(4 * objectBytes), u64(objectBytes), Buffer.from('e')]),
   ]);
-}
-
-/** All that can be told: `facts` as a text, and the bytes of heads by the name of the image. */
-export interface State {
-  facts: string;
-  heads: Map<string, Buffer>;
-}
-
-export async function stateOf(pool: LocalPool): Promise<State> {
-  const heads = new Map<string, Buffer>();
-  const facts: unknown[] = [await pool.pools(), await pool.namespaces('volumes')];
-  const trashed = await pool.trash('volumes', '');
-  const images = [
-    ...(await pool.list('volumes', '')).map((name) => ({ name, at: spec(name) })),
-    ...trashed.map(({ name, id }) => ({ name: `trash ${name}`, at: { ...spec(''), id } })),
-  ];
-  for (const { name, at } of images) {
-    const opened = await pool.open(at);
-    const { size: bytes, parent, snapshots, features, flags } = await opened.info();
-    heads.set(name, await contentOf(opened, bytes));
-    await opened.close();
-    const versions: unknown[] = [];
-    for (const { name: snap, size: length, protection, parentOverlap, flags: marks } of snapshots) {
-      const version = await pool.open({ ...at, snap });
-      const digest = createHash('sha1')
-        .update(await contentOf(version, length))
-        .digest('hex');
-      versions.push({ snap, length, protection, parentOverlap, marks, digest });
-      await version.close();
-    }
-    const children = (await pool.children(at)).map((child) => child.image);
-    const metadata = [...(await pool.metadata(at))];
-    facts.push({
-      name,
-      bytes,
-      parent: parent && [parent.image, parent.overlap],
-      features,
-      flags,
-      versions,
-      children,
-      metadata,
-    });
-  }
-  return { facts: JSON.stringify(facts, null, 1), heads };
-}
-
-async function contentOf(image: Image, bytes: number): Promise<Buffer> {
-  const content = Buffer.alloc(bytes);
-  await image.read(0, content);
-  return content;
 }

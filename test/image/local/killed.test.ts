@@ -5,9 +5,10 @@ import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type LocalPool, openLocalPool } from '../../../src/image/local/index.ts';
+import { openLocalPool } from '../../../src/image/local/index.ts';
 import { run } from '../../kit/command.ts';
-import { makeFamily, type Operation, operations, spec, type State, stateOf } from './family.ts';
+import { makeFamily, operations, spec } from './family.ts';
+import { compare, differing, recovered, soundness, stateAt, stateOf } from './states.ts';
 
 /** RBDELTA_TEST_ALL=1: every operation, and many moments of each; it takes minutes. */
 const isAll = process.env['RBDELTA_TEST_ALL'] === '1';
@@ -98,63 +99,4 @@ function chosen(count: number): number[] {
   const all = Array.from({ length: count }, (_, i) => i);
   const step = Math.ceil(count / moments);
   return all.filter((i) => i < moments / 4 || i % step === 0 || i === count - 1);
-}
-
-async function stateAt(dir: string): Promise<State> {
-  const pool = await openLocalPool(dir);
-  const state = await stateOf(pool);
-  await pool.close();
-  return state;
-}
-
-async function soundness(pool: LocalPool): Promise<{ problems: string[]; leftovers: string[] }> {
-  const { findings } = await pool.check(null);
-  const texts = (...states: string[]) => findings.filter(({ state }) => states.includes(state)).map(({ text }) => text);
-  return { problems: texts('problem', 'note'), leftovers: texts('leftover') };
-}
-
-/** What is there after a crash, which a repair of what it has left does not change; and what is wrong with it. */
-async function recovered(dir: string): Promise<{ now: State; problems: string[] }> {
-  const pool = await openLocalPool(dir);
-  const { problems, leftovers } = await soundness(pool);
-  const now = await stateOf(pool);
-  if (leftovers.length > 0) {
-    await pool.check(null, { repair: true });
-    const left = await soundness(pool);
-    const texts = [...left.problems, ...left.leftovers, ...differing(await stateOf(pool), now)];
-    problems.push(...texts.map((text) => `after a repair: ${text}`));
-  }
-  await pool.close();
-  return { now, problems };
-}
-
-/** Where two states differ: in facts, or in the bytes of images. */
-function differing(now: State, expected: State): string[] {
-  const images = [...expected.heads].filter(([image, bytes]) => now.heads.get(image)?.equals(bytes) !== true);
-  return [
-    ...(now.facts === expected.facts ? [] : [`facts are ${now.facts}, not ${expected.facts}`]),
-    ...images.map(([image]) => `other bytes of ${image}`),
-  ];
-}
-
-/** All or nothing; once done, it stays so. Where bytes come one by one, each is an old one or a new one. */
-function compare(
-  { before, after, now }: { before: State; after: State; now: State },
-  { bytesOf }: Operation,
-  isDone: boolean,
-): string[] {
-  const [old, fresh, found] = [before, after, now].map(({ heads }) => heads.get(bytesOf ?? ''));
-  const without = ({ facts, heads }: State): State => ({
-    facts,
-    heads: new Map([...heads].filter(([image]) => image !== bytesOf)),
-  });
-  const asBefore = isDone ? ['done already'] : differing(without(now), without(before));
-  const asAfter = differing(without(now), without(after));
-  const wrong = found?.findIndex((byte, i) => byte !== old?.[i] && byte !== fresh?.[i]) ?? -1;
-  return [
-    ...(asBefore.length > 0 && asAfter.length > 0
-      ? [`neither all (${asAfter[0]!}) nor nothing (${asBefore[0]!})`]
-      : []),
-    ...(wrong >= 0 ? [`byte ${wrong} of ${bytesOf!} is neither old nor new`] : []),
-  ];
 }
