@@ -12,8 +12,9 @@ const key = {
   lastSnapId: (poolId: number) => Buffer.from(`last-snap-id/${poolId}`),
 };
 
-/** Where quota.ts keeps the quota of a pool. */
+/** Where quota.ts keeps the quota of a pool, and what was admitted to it. */
 export const quotaKey = (poolId: number): Buffer => Buffer.from(`quota/${poolId}`);
+export const ledgerKey = (poolId: number): Buffer => Buffer.from(`quota-ledger/${poolId}`);
 
 /** Names of all pools, sorted. */
 export const poolNames = (store: Store): string[] =>
@@ -68,6 +69,7 @@ export function dropPool(store: Store, name: string): void {
     removeRange(table, { start: prefix, end });
   void store.cluster.remove(key.lastSnapId(id));
   void store.cluster.remove(quotaKey(id));
+  void store.cluster.remove(ledgerKey(id));
   void store.cluster.remove(key.pool(name));
 }
 

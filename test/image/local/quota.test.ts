@@ -1,0 +1,53 @@
+// The quota of a pool, with several processes that write to it at once.
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type LocalPool, openLocalPool } from '../../../src/image/local/index.ts';
+import type { Quota } from '../../../src/image/local/quota.ts';
+
+const objectBytes = 4096;
+const objects = 200;
+let dir: string;
+let pool: LocalPool;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'rbdelta-quota-'));
+  pool = await openLocalPool(dir);
+});
+afterAll(async () => {
+  await pool.close();
+  await rm(dir, { recursive: true });
+});
+
+test.for<[string, Quota]>([
+  ['bytes', { maxBytes: objects * objectBytes, maxObjects: null }],
+  ['objects', { maxBytes: null, maxObjects: objects }],
+])('three processes fill a pool up to its quota of %s, exactly', async ([, quota]) => {
+  await pool.createPool('volumes');
+  await pool.setQuota('volumes', quota);
+  const names = ['a', 'b', 'c'];
+  for (const image of names) {
+    await pool.create({ pool: 'volumes', namespace: '', image, snap: null }, { size: 1 << 24, order: 12 });
+  }
+  const program = join(import.meta.dirname, 'quota-writer.ts');
+  const writers = names.map((name) =>
+    spawn(process.execPath, ['--import', 'tsx', program, dir, name], { stdio: ['pipe', 'pipe', 'inherit'] }),
+  );
+  const told = writers.map(() => '');
+  for (const [i, { stdout }] of writers.entries()) stdout.on('data', (text: Buffer) => (told[i] += text.toString()));
+  await Promise.all(writers.map(({ stdout }) => once(stdout, 'readable')));
+  const ends = writers.map((writer) => once(writer, 'close'));
+  for (const { stdin } of writers) stdin.write('\n');
+  expect(await Promise.all(ends)).toEqual(names.map(() => [0, null]));
+  const counts = told.map((text) => Number(text.split('\n')[1]));
+  const data = (await pool.objects('volumes')).filter(({ name }) => name.startsWith('rbd_data.'));
+  const bytes = data.reduce((sum, object) => sum + object.bytes, 0);
+  expect({ objects: data.length, bytes }).toEqual({ objects, bytes: objects * objectBytes });
+  // what was refused, was so as a whole; and what was not refused is there
+  expect(counts.reduce((sum, count) => sum + count, 0)).toBe(objects);
+  await pool.removePool('volumes', { force: true });
+});
