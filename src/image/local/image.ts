@@ -14,7 +14,15 @@ import { mapKey, readMap } from './object-maps.ts';
 import { imageExtents, ObjectTable, objectBytesBefore, objectsOf, piecesOf } from './objects.ts';
 import { type ParentLink, ParentView } from './parent.ts';
 import { poolIdOf } from './pools.ts';
-import { changedBetween, intersect, isUnchanged, needsHeadSize, type Ranges, versionAt } from './snapset.ts';
+import {
+  changedBetween,
+  type DataObject,
+  intersect,
+  isUnchanged,
+  needsHeadSize,
+  type Ranges,
+  versionAt,
+} from './snapset.ts';
 import type { Store } from './store.ts';
 
 /** How many files are asked for their size at once. */
@@ -164,9 +172,10 @@ async function changedInRange(
   const { objects, files, snapId, parent } = opened;
   const link = parent?.link() ?? null;
   const overlap = Math.min(link?.overlap ?? 0, geometry.size);
-  const changed = [...objects.range(...objectsOf(geometry, range))].filter(
-    ([, object]) => !isUnchanged(object, from, snapId),
-  );
+  const changed: [number, DataObject][] = [];
+  for (const entry of objects.range(...objectsOf(geometry, range))) {
+    if (!isUnchanged(entry[1], from, snapId)) changed.push(entry);
+  }
   let found: Found[] = [];
   let period = -1;
   const show = link !== null && !ownOnly && from === 0 && range.offset < overlap;

@@ -86,8 +86,14 @@ export function snapshotMap(store: Store, head: Buffer, snapshot: Buffer, fastDi
     void writeBlock(store, snapshot, block, states);
     if (!fastDiff) return;
     // EXISTS is 01 and EXISTS_CLEAN 11: the upper bit is set where the lower one is
-    for (let i = 0; i < states.length; i += 1) states[i]! |= (states[i]! & 0x55) << 1;
-    void writeBlock(store, head, block, states);
+    const words = wordsOf(states);
+    let changed = 0;
+    for (let i = 0; i < words.length; i += 1) {
+      const clean = words[i]! | ((words[i]! & 0x55555555) << 1);
+      changed |= clean ^ words[i]!;
+      words[i] = clean;
+    }
+    if (changed !== 0) void writeBlock(store, head, block, states);
   });
 }
 
@@ -165,8 +171,15 @@ export class OpenMap {
 
 function readBlock(store: Store, map: Buffer, block: number): Buffer | null {
   const found = store.maps.get(entryKey(map, block + 1));
-  return found === undefined ? null : Buffer.from(found);
+  if (found === undefined) return null;
+  // of its own memory, so that it can be looked at as words
+  const states = Buffer.alloc(blockBytes);
+  states.set(found);
+  return states;
 }
+
+const wordsOf = (states: Buffer): Uint32Array =>
+  new Uint32Array(states.buffer, states.byteOffset, states.length / Uint32Array.BYTES_PER_ELEMENT);
 
 /** A copy: what is put is not yet written, and may change here before it is. */
 function writeBlock(store: Store, map: Buffer, block: number, states: Buffer): Put {

@@ -32,9 +32,8 @@ export class ObjectTable {
   *range(first: number, end: number): Generator<[number, DataObject]> {
     if (first >= end) return;
     const range = this.#store.objects.getRange({ start: this.#key(first), end: this.#key(end) });
-    for (const { key, value } of range) {
-      yield [Number(Buffer.from(key).readBigUInt64BE(this.#prefix.length)), value];
-    }
+    const at = this.#prefix.length;
+    for (const { key, value } of range) yield [numberAt(key, at), value];
   }
 
   /** In a transaction. */
@@ -48,6 +47,13 @@ export class ObjectTable {
     key.writeBigUInt64BE(BigInt(objectNo), this.#prefix.length);
     return key;
   }
+}
+
+/** A big-endian u64, without a copy or a bigint: very many are read in a row. */
+function numberAt(bytes: Uint8Array, at: number): number {
+  let number = 0;
+  for (let i = at; i < at + 8; i += 1) number = number * 256 + bytes[i]!;
+  return number;
 }
 
 /** A part of a range of the image that lies in one object; `start` counts from the start of the range. */
