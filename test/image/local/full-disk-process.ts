@@ -90,7 +90,7 @@ const result = { refused: 0, problems: [] as string[] };
 
 /** With ever more room, until it was enough for three times. */
 async function atAllMoments(family: string, openFirst: boolean): Promise<void> {
-  const step = (pages: number) => (isAll && pages < 16 ? 1 : Math.max(1, Math.floor(pages / 4)));
+  const step = (pages: number) => (isAll && pages < 16 ? 1 : Math.max(1, Math.floor(pages / (isAll ? 4 : 2))));
   for (let pages = 0, done = 0; done < 3; pages += done > 0 ? 1 : step(pages)) {
     const where = `${family}, ${pages} pages left${openFirst ? ', opened before' : ''}`;
     const [refused, problems] = await problemsAt(family, pages, openFirst, before, after);
