@@ -46,6 +46,8 @@ export { diffExtents } from './ops/diff.ts';
 export { changedExtents, type DiffPlan, diffStream, type PlanOptions, planDiff } from './ops/changes.ts';
 export { type ExportOptions, exportImage, exportRaw, exportRawToFile } from './ops/export.ts';
 export { type ImportOptions, type ImportedImage, importImage, importRaw } from './ops/import.ts';
+export { type CopiedImage, type CopyImageOptions, copyImage } from './ops/copy-image.ts';
+export { type DeepCopyImageOptions, deepCopyImage } from './ops/deep-copy.ts';
 export { type InspectOptions, inspectStream, type StreamReport } from './ops/inspect.ts';
 export { doctor, type DoctorQuestion, type Finding } from './ops/doctor.ts';
 

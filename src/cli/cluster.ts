@@ -106,6 +106,27 @@ export async function withCluster<T>(call: Call, use: (cluster: Cluster, pool: s
   }
 }
 
+/**
+ * As `withCluster`, for a command that has a source and a destination: `to` is the same cluster, unless `--dest-cluster-dir`
+ * or `--dest-conf` names another one.
+ */
+export async function withClusters<T>(
+  call: Call,
+  use: (from: Cluster, to: Cluster, pools: { from: string; to: string }) => Promise<T>,
+): Promise<T> {
+  const [dir, conf] = [call.args.text('dest-cluster-dir'), call.args.text('dest-conf')];
+  if (dir !== null && conf !== null) throw usage('--dest-cluster-dir and --dest-conf name two different clusters');
+  return withCluster(call, async (from, pool) => {
+    if (dir === null && conf === null) return use(from, from, { from: pool, to: pool });
+    const choice: ClusterChoice =
+      dir !== null
+        ? local(dir, '--dest-cluster-dir names it')
+        : { kind: 'ceph', conf, because: '--dest-conf names it', options: { conf: conf ?? '' } };
+    const { cluster, pool: toPool } = await openCluster(choice);
+    return closing(cluster, (to) => use(from, to, { from: pool, to: toPool }));
+  });
+}
+
 /** Opens the head or the snapshot that is named, calls, and closes in any case. */
 export const withImage = <T>(
   call: Call,

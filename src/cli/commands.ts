@@ -92,6 +92,16 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/rename.ts'),
   },
   {
+    names: ['cp', 'copy'],
+    summary: 'Copy src image to dest.',
+    load: () => import('./commands/copy.ts'),
+  },
+  {
+    names: ['deep cp', 'deep copy'],
+    summary: 'Deep copy src image to dest.',
+    load: () => import('./commands/deep-copy.ts'),
+  },
+  {
     names: ['clone'],
     summary: 'Clone a snapshot into a CoW child image.',
     load: () => import('./commands/clone.ts'),

@@ -47,6 +47,9 @@ const table = {
   'dest-namespace': { value: 'NAME', group: 'Names', describe: 'namespace of the new image' },
   dest: { value: 'IMAGE', group: 'Names', describe: 'the new image; a whole spec will do' },
 
+  'dest-cluster-dir': { value: 'DIR', group: 'Cluster', describe: 'the copy goes to the local pool in this directory' },
+  'dest-conf': { value: 'FILE', group: 'Cluster', describe: 'the copy goes to the Ceph of this ceph.conf' },
+
   from: { value: 'POINT', group: 'Diff', describe: 'from this point of the image on, as one diff' },
   'from-snap': { value: 'SNAP', group: 'Diff', describe: 'only what changed since this snapshot' },
   'whole-object': { group: 'Diff', describe: 'whole objects, not exact extents (faster, larger)' },
@@ -235,6 +238,7 @@ export const snapNames = [...imageNames, 'snap'] as const;
 export const output = ['format', 'json', 'pretty-format'] as const;
 export const cephOptions = ['conf', 'cluster', 'id', 'name', 'mon-host', 'keyring'] as const;
 export const cluster = ['cluster-dir', 'timeout', ...cephOptions] as const;
+export const destination = ['dest-pool', 'dest-namespace', 'dest'] as const;
 export const creation = [
   'object-size',
   'order',

@@ -157,6 +157,12 @@ export interface CloneOptions extends Omit<CreateOptions, 'size'> {
   cloneFormat?: 1 | 2;
 }
 
+/** What a deep copy may be told; absent: as its source. */
+export interface DeepCopyOptions extends CloneOptions {
+  /** The copy of a clone has no parent. */
+  flatten: boolean;
+}
+
 /** A clone, as its parent's list of children has it. */
 export interface Child {
   pool: string;
@@ -204,6 +210,11 @@ export interface Cluster {
   removeMetadata(spec: ImageSpec, key: string): Promise<void>;
   /** A new image that shows the snapshot which `parent` names. `invalid` where format 1 finds it not protected. */
   clone(parent: ImageSpec, child: ImageSpec, options: CloneOptions): Promise<void>;
+  /**
+   * A new image `copy` with the data, the metadata, the parent and the snapshots of another one, up to the version that
+   * `spec` names. Leaves a part of it when it fails. Absent: it has to be put together from all of the others.
+   */
+  deepCopy?(spec: ImageSpec, copy: ImageSpec, options: DeepCopyOptions, onProgress?: Progress): Promise<void>;
   /** Clones of the snapshot, or of all snapshots of the image, sorted; those in the trash as well. */
   children(spec: ImageSpec): Promise<Child[]>;
   /** Another name in the same pool and namespace. */

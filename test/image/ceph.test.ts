@@ -4,6 +4,7 @@ import { describe } from 'vitest';
 import { connectCeph } from '../../src/image/ceph/index.ts';
 import { clonesSuite } from '../suites/clones.ts';
 import { clusterSuite } from '../suites/cluster.ts';
+import { copiesSuite } from '../suites/copies.ts';
 import { makePool, onCeph } from './ceph/pools.ts';
 
 describe.skipIf(!onCeph)('on a real Ceph', () => {
@@ -21,4 +22,5 @@ describe.skipIf(!onCeph)('on a real Ceph', () => {
   };
   clusterSuite('Ceph', make);
   clonesSuite('Ceph', make);
+  copiesSuite('Ceph', make);
 });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { openLocalPool } from '../../src/image/local/index.ts';
 import { clonesSuite } from '../suites/clones.ts';
 import { clusterSuite } from '../suites/cluster.ts';
+import { copiesSuite } from '../suites/copies.ts';
 
 const make = async () => {
   const dir = await mkdtemp(join(tmpdir(), 'rbdelta-pool-'));
@@ -23,3 +24,4 @@ const make = async () => {
 
 clusterSuite('local pool', make);
 clonesSuite('local pool', make);
+copiesSuite('local pool', make);

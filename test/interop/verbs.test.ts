@@ -128,6 +128,85 @@ object-map rebuild POOL/kid
 object-map rebuild POOL/kid@one
 create --size 4M --image-feature layering POOL/nomap
 object-map rebuild POOL/nomap
+cp POOL/kid POOL/c1
+cp POOL/kid POOL/c1
+cp POOL/kid@one POOL/c2
+cp POOL/kid@nosuch POOL/c3
+cp POOL/nosuch POOL/c3
+cp POOL/kid POOL/c3@x
+cp POOL/kid
+cp
+cp POOL/kid POOL/nons/c3
+copy --image-feature layering --object-size 512K --stripe-unit 64K --stripe-count 4 POOL/kid POOL/c3
+cp --sparse-size 64K --image-shared -p POOL --image kid --snap one --dest-pool POOL --dest c4
+info POOL/c1
+info POOL/c2
+info POOL/c3
+info POOL/c4
+diff POOL/c1
+diff POOL/c3
+du POOL/c2
+image-meta list POOL/c1
+deep cp POOL/kid POOL/d1
+deep cp POOL/kid POOL/d1
+deep cp POOL/kid@one POOL/d2
+deep cp POOL/kid@nosuch POOL/d3
+deep cp POOL/nosuch POOL/d3
+deep cp POOL/kid POOL/d3@x
+deep cp POOL/kid
+deep copy --flatten --image-feature layering,exclusive-lock POOL/kid POOL/d3
+info POOL/d1
+info POOL/d1@one
+info POOL/d2
+info POOL/d3
+snap ls POOL/d1
+snap ls POOL/d2
+image-meta list POOL/d1
+diff --from-snap one POOL/d1
+diff --whole-object --from-snap one POOL/d1
+du POOL/d1
+import --object-size 1M FILE POOL/base
+snap create POOL/base@s
+snap protect POOL/base@s
+clone POOL/base@s POOL/kk
+import-diff DIFF POOL/kk
+snap protect POOL/kk@one
+deep cp POOL/kk POOL/kk1
+deep cp --flatten POOL/kk POOL/kk2
+cp POOL/kk POOL/kk3
+info POOL/kk1
+info POOL/kk1@one
+info POOL/kk2
+info POOL/kk2@one
+info POOL/kk3
+du POOL/kk1
+du POOL/kk3
+diff POOL/kk1@one
+children POOL/base --format json
+ls -l POOL
+snap unprotect POOL/kk1@one
+snap unprotect POOL/kk2@one
+snap unprotect POOL/kk@one
+snap purge POOL/kk
+snap purge POOL/kk1
+snap purge POOL/kk2
+rm POOL/kk
+rm POOL/kk1
+rm POOL/kk2
+rm POOL/kk3
+snap unprotect POOL/base@s
+snap purge POOL/base
+rm POOL/base
+snap purge POOL/d1
+snap purge POOL/d2
+snap purge POOL/d3
+rm POOL/c1
+rm POOL/c2
+rm POOL/c3
+rm POOL/c4
+rm POOL/d1
+rm POOL/d2
+rm POOL/d3
 snap purge POOL/kid
 snap purge POOL/renamed
 rm POOL/kid

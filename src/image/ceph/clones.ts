@@ -1,16 +1,17 @@
-// Clones and their parents, through librbd.
+// Clones and their parents, and copies with all that belongs to an image, through librbd.
 
 import { nameFromBytes, printable } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
-import type { Child, CloneOptions } from '../port.ts';
+import type { Child, CloneOptions, DeepCopyOptions, Progress } from '../port.ts';
 import { formatSpec, type ImageSpec } from '../spec.ts';
 import { checkCreated, refuseSnapshot } from './admin.ts';
 import { type Connection, cName } from './connection.ts';
-import { check, errnoName } from './errno.ts';
+import { check, errnoName, failure } from './errno.ts';
 import { readInfo } from './header.ts';
 import { find, noSnapshot, openPointer } from './image.ts';
 import { withImageOptions } from './image-options.ts';
 import type { Native } from './native.ts';
+import { throttled } from './progress.ts';
 
 /** rbd_linked_image_spec_t */
 const linkedSpec = { bytes: 48, poolName: 8, namespace: 16, imageId: 24, imageName: 32, inTrash: 40 } as const;
@@ -39,6 +40,41 @@ export async function cloneImage(
     });
   }
   await checkCreated(connection, io, child, result, options);
+}
+
+export async function deepCopy(
+  connection: Connection,
+  spec: ImageSpec,
+  copy: ImageSpec,
+  options: DeepCopyOptions,
+  onProgress?: Progress,
+): Promise<void> {
+  refuseSnapshot(copy);
+  const { native } = connection;
+  const from = await find(connection, spec);
+  const io = await connection.io(copy.pool, copy.namespace);
+  const label = printable(formatSpec(spec));
+  const names = [cName(from.id, 'id'), spec.snap === null ? null : cName(spec.snap, 'snapshot')] as const;
+  const image = await openPointer(connection, label, 'rbd_open_by_id_read_only', from.io.pointer, ...names);
+  try {
+    const report = throttled(onProgress ?? (() => undefined));
+    const name = cName(copy.image, 'image');
+    const result = await withImageOptions(connection, printable(formatSpec(copy)), options, (opts) =>
+      native.callAsync('rbd_deep_copy_with_progress', image, io.pointer, name, opts, report, null),
+    );
+    if (
+      errnoName(result) === 'EINVAL' &&
+      !options.flatten &&
+      (await readInfo(connection, from, null)).parent !== null
+    ) {
+      throw failure(result, `copy ${label}`, {
+        hint: 'its parent may not be protected: --rbd-default-clone-format 2, or --flatten',
+      });
+    }
+    await checkCreated(connection, io, copy, result, options);
+  } finally {
+    await native.callAsync('rbd_close', image);
+  }
 }
 
 /** Sorted by names; those in the trash as well. */

@@ -9,6 +9,7 @@ import type {
   Cluster,
   ClusterImage,
   CreateOptions,
+  DeepCopyOptions,
   Image,
   Progress,
   StoredObject,
@@ -25,7 +26,7 @@ import {
   removeMetadata,
   writeMetadata,
 } from './admin.ts';
-import { cloneImage, listChildren } from './clones.ts';
+import { cloneImage, deepCopy, listChildren } from './clones.ts';
 import { type Connection, cName } from './connection.ts';
 import { type CephFacts, readFacts } from './facts.ts';
 import { readInfo } from './header.ts';
@@ -133,6 +134,10 @@ export class CephCluster implements Cluster {
 
   clone(parent: ImageSpec, child: ImageSpec, options: CloneOptions): Promise<void> {
     return cloneImage(this.#connection, parent, child, options);
+  }
+
+  deepCopy(spec: ImageSpec, copy: ImageSpec, options: DeepCopyOptions, onProgress?: Progress): Promise<void> {
+    return deepCopy(this.#connection, spec, copy, options, onProgress);
   }
 
   children(spec: ImageSpec): Promise<Child[]> {

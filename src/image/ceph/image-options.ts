@@ -1,7 +1,7 @@
 // The options of a new image, handed to librbd.
 
 import { printable } from '../../bytes/text.ts';
-import type { CloneOptions } from '../port.ts';
+import type { CloneOptions, DeepCopyOptions } from '../port.ts';
 import { type Connection, cName } from './connection.ts';
 import { check } from './errno.ts';
 import type { Pointer } from './native.ts';
@@ -17,6 +17,7 @@ const option = {
   journalSplayWidth: 6,
   journalPool: 7,
   dataPool: 10,
+  flatten: 11,
   cloneFormat: 12,
   mirrorMode: 13,
 } as const;
@@ -28,7 +29,7 @@ const mirrorModes = { journal: 0, snapshot: 1 } as const;
 export async function withImageOptions<T>(
   connection: Connection,
   label: string,
-  options: CloneOptions,
+  options: CloneOptions & Partial<Pick<DeepCopyOptions, 'flatten'>>,
   use: (options: Pointer) => Promise<T>,
 ): Promise<T> {
   const { native } = connection;
@@ -49,6 +50,7 @@ export async function withImageOptions<T>(
     set('stripeUnit', options.stripeUnit);
     set('stripeCount', options.stripeCount);
     set('cloneFormat', options.cloneFormat);
+    set('flatten', options.flatten === true ? 1 : undefined);
     set('journalOrder', options.journal?.order);
     set('journalSplayWidth', options.journal?.splayWidth);
     set('mirrorMode', options.mirrorMode && mirrorModes[options.mirrorMode]);

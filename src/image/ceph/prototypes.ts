@@ -89,6 +89,8 @@ export const prototypes = {
     rbd_create4: 'int rbd_create4(void *io, const void *name, uint64_t size, void *options)',
     rbd_clone3:
       'int rbd_clone3(void *parentIo, const void *parent, const void *snap, void *io, const void *name, void *options)',
+    rbd_deep_copy_with_progress:
+      'int rbd_deep_copy_with_progress(void *image, void *io, const void *name, void *options, RbdProgress *progress, void *arg)',
     rbd_list_children3: 'int rbd_list_children3(void *image, void *children, _Inout_ size_t *count)',
     rbd_linked_image_spec_list_cleanup: 'void rbd_linked_image_spec_list_cleanup(void *images, size_t count)',
     rbd_flatten_with_progress: 'int rbd_flatten_with_progress(void *image, RbdProgress *progress, void *arg)',
