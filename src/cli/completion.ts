@@ -33,19 +33,25 @@ async function parserOf(argv: readonly string[]): Promise<Argv> {
       return inner;
     });
   };
-  // Commands of two words are commands of a command to yargs.
-  const groups = new Map<string, [string, CommandEntry][]>();
-  for (const entry of commands) {
-    const [first = '', second] = (entry.names[0] ?? '').split(' ');
-    if (second === undefined) add(parser, first, entry);
-    else groups.set(first, [...(groups.get(first) ?? []), [second, entry]]);
-  }
-  for (const [group, members] of groups) {
-    parser.command(group, members.map(([name]) => name).join(', '), (inner) => {
-      for (const [name, entry] of members) add(inner, name, entry);
-      return inner;
-    });
-  }
+  // Commands of several words are commands of a command to yargs.
+  type Member = [words: string[], entry: CommandEntry];
+  const addAll = (to: Argv, members: readonly Member[]): void => {
+    const groups = new Map<string, Member[]>();
+    for (const [[first = '', ...rest], entry] of members) {
+      if (rest.length === 0) add(to, first, entry);
+      else groups.set(first, [...(groups.get(first) ?? []), [rest, entry]]);
+    }
+    for (const [group, inside] of groups) {
+      to.command(group, inside.map(([words]) => words.join(' ')).join(', '), (inner) => {
+        addAll(inner, inside);
+        return inner;
+      });
+    }
+  };
+  addAll(
+    parser,
+    commands.map((entry) => [(entry.names[0] ?? '').split(' '), entry]),
+  );
   return parser.completion('completion', false);
 }
 

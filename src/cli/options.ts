@@ -206,7 +206,7 @@ const table = {
   version: { alias: ['v'], group: 'Output', describe: 'the version', hidden: true },
 
   'cluster-dir': { value: 'DIR', group: 'Cluster', describe: 'the local pool in this directory' },
-  timeout: { value: 'SECONDS', group: 'Cluster', describe: 'give up connecting after [30]' },
+  timeout: { value: 'SECONDS', group: 'Cluster', describe: 'give up without an answer [monitor: 30, OSD: 120]' },
   conf: { alias: ['c'], value: 'FILE', group: 'Cluster', describe: 'ceph.conf' },
   cluster: { value: 'NAME', group: 'Cluster', describe: 'name of the Ceph cluster [ceph]' },
   id: { alias: ['user'], value: 'ID', group: 'Cluster', describe: 'Ceph user, without `client.`' },

@@ -28,8 +28,14 @@ export interface DiffReport {
   lengths: { upTo: number; records: number; bytes: number }[];
   /** Whether every record begins at or after the end of the one before. Old exporters of striped images did not sort. */
   ascending: boolean;
-  map: ChangeMap;
+  /** Null for all but the first diffs of a long chain. */
+  map: ChangeMap | null;
 }
+
+export const limits = {
+  /** A map takes 64 KiB, a diff of nothing 22 bytes: memory must not follow how many there are. */
+  maps: 500,
+} as const;
 
 export interface StreamReport {
   /** What `rbd export --export-format 2` puts before the diffs; null for a plain diff stream. */
@@ -58,7 +64,7 @@ export async function inspectStream(reader: ByteReader, options: InspectOptions 
       const startByte = reader.position;
       const stream = await openDiff(reader, { order: 'any' });
       if (stream === null) break;
-      const diff = emptyReport(stream, startByte);
+      const diff = emptyReport(stream, startByte, report.diffs.length < limits.maps);
       report.diffs.push(diff);
       const overlap = await readRecords(stream, diff, reader, options);
       report.failure ??= overlap;
@@ -84,7 +90,11 @@ async function expectEnd(reader: ByteReader, { image, diffs }: StreamReport): Pr
   }
 }
 
-const emptyReport = (stream: DiffStream & { version: DiffVersion }, startByte: number): DiffReport => ({
+const emptyReport = (
+  stream: DiffStream & { version: DiffVersion },
+  startByte: number,
+  hasMap: boolean,
+): DiffReport => ({
   version: stream.version,
   header: stream.header,
   startByte,
@@ -96,7 +106,7 @@ const emptyReport = (stream: DiffStream & { version: DiffVersion }, startByte: n
   span: null,
   lengths: [],
   ascending: true,
-  map: new ChangeMap(stream.header.size),
+  map: hasMap ? new ChangeMap(stream.header.size) : null,
 });
 
 /**
@@ -144,7 +154,7 @@ async function readRecords(
         begin(record.offset, record.length);
         report.zeros.records += 1;
         report.zeros.bytes += record.length;
-        report.map.addZero(record.offset, record.length);
+        report.map?.addZero(record.offset, record.length);
       } else {
         if (!insideRecord) {
           begin(record.offset, record.data.length + record.remaining);
@@ -152,7 +162,7 @@ async function readRecords(
         }
         insideRecord = record.remaining > 0;
         report.writes.bytes += record.data.length;
-        report.map.addData(record.offset, record.data.length);
+        report.map?.addData(record.offset, record.data.length);
         zeroRuns(record.data, record.offset, zeroBlockBytes, countZeros);
       }
       onProgress?.(reader.position);

@@ -267,7 +267,12 @@ describe('help', () => {
     }
     expect(await ok('--version', {})).toMatch(/^rbdelta \d+\.\d+\.\d+/u);
     expect(await ok('completion', { env: { SHELL: '/bin/bash' } })).toContain('complete -o');
-    expect(await ok(['--get-yargs-completions', 'rbdelta', 'snap', ''], {})).toContain('rollback');
+    const next = async (...words: string[]) =>
+      (await ok(['--get-yargs-completions', 'rbdelta', ...words, ''], {})).trim().split('\n');
+    const afterSnap = await next('snap');
+    expect(afterSnap).toEqual(expect.arrayContaining(['rollback', 'limit']));
+    expect(new Set(afterSnap).size).toBe(afterSnap.length);
+    expect((await next('snap', 'limit')).sort()).toEqual(['clear', 'set']);
     expect(await ok(['--get-yargs-completions', 'rbdelta', 'export-diff', '--f'], {})).toContain('--from-snap');
   });
 });

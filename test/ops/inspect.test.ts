@@ -6,7 +6,7 @@ import { RbdeltaError } from '../../src/error.ts';
 import { type DiffRecord, encodeDiff } from '../../src/format/rbd-diff.ts';
 import { encodeImageHeader } from '../../src/format/rbd-image.ts';
 import { ChangeMap } from '../../src/ops/change-map.ts';
-import { inspectStream } from '../../src/ops/inspect.ts';
+import { inspectStream, limits } from '../../src/ops/inspect.ts';
 
 const inspect = (bytes: Uint8Array) => inspectStream(new ByteReader(bytesSource(bytes)));
 
@@ -35,6 +35,15 @@ const write = (offset: number, length: number, byte = 1): DiffRecord => ({
 const zero = (offset: number, length: number): DiffRecord => ({ kind: 'zero', offset, length });
 
 describe('inspect', () => {
+  test('of a chain of very many diffs only the first are mapped: memory does not follow their number', async () => {
+    const one = await encoded([null, null], 1 << 20, [zero(0, 512)]);
+    const { diffs, failure } = await inspect(Buffer.concat(Array.from({ length: 2000 }, () => one)));
+    expect(failure).toBeNull();
+    expect(diffs).toHaveLength(2000);
+    expect(diffs.filter(({ map }) => map !== null)).toEqual(diffs.slice(0, limits.maps));
+    expect(diffs.every(({ zeros }) => zeros.bytes === 512)).toBe(true);
+  });
+
   test('counts records and bytes, by kind and by length', async () => {
     const bytes = await encoded(['a', 'b'], 1 << 20, [
       write(0, 512),

@@ -73,7 +73,7 @@ function diffText(
   if (before !== undefined && before.header.toSnap !== header.fromSnap) {
     lines.push(`  chain       breaks here: the diff before ends at ${name(before.header.toSnap, 'the head')}`);
   }
-  return `${lines.join('\n')}\n${histogram(diff)}${span === null ? '' : picture(diff.map, options)}`;
+  return `${lines.join('\n')}\n${histogram(diff)}${span === null || diff.map === null ? '' : picture(diff.map, options)}`;
 }
 
 const recordsText = (records: number): string => (records === 1 ? '1 record' : `${records} records`);

@@ -233,7 +233,12 @@ function connectFailure(native: Native, rados: Pointer, identity: Identity, resu
       }
       return failure(result, `log in to the cluster at ${monitors} as ${identity.entity} with the key in ${keyring}`, {
         code: 'permission',
-        hint: `ceph auth get ${identity.entity} shows the key that the cluster knows`,
+        hint: `ceph auth get ${identity.entity} shows the key that the cluster knows, and whether there are any caps`,
+      });
+    case 'EINVAL': // a name that cannot be resolved, too
+      return failure(result, `connect to the cluster at ${monitors} as ${identity.entity}`, {
+        code: 'unavailable',
+        hint: 'check the addresses in ceph.conf (mon_host), or what is given with -m',
       });
     default:
       return failure(result, `connect to the cluster at ${monitors} as ${identity.entity}`, { code: 'unavailable' });

@@ -37,6 +37,13 @@ describe.skipIf(!onCeph)('a connection', () => {
       { env },
     );
 
+  test('a monitor whose name cannot be resolved is not reachable, with a hint', async () => {
+    await expect(connectCeph({ monHost: 'nosuch.invalid', timeoutMs: 2000 })).rejects.toMatchObject({
+      code: 'unavailable',
+      hint: expect.stringMatching(/mon_host/),
+    });
+  });
+
   test('monitors that do not answer are a timeout, in time', async () => {
     const started = performance.now();
     await refused(
