@@ -1,22 +1,26 @@
 #!/usr/bin/env bash
-# Three ways back from a repository, the last one without rbdelta.
-#   restore.sh REPOSITORY POOL/IMAGE DIRECTORY      writes three raw files into DIRECTORY, which must be the same
-# (A restore to Ceph is  rbdelta restore REPOSITORY pool/image@latest pool/image-restored.)
+# For whoever has to restore at 3 a.m. and did not set the backups up. Nothing that is there is overwritten.
+#   restore.sh REPOSITORY                      which images there are
+#   restore.sh REPOSITORY POOL/IMAGE           which points of it
+#   restore.sh REPOSITORY POINT [TARGET]       to a new image, beside the old one unless TARGET says where (or file:PATH)
+# A POINT is an id, or POOL/IMAGE@latest, @2026-11-20, @2026-11-20T13:05, @3d (three days ago). All times are UTC.
 set -euo pipefail
-repository=$1 image=$2 into=$3
+repository=${1:?the repository: a directory or s3://bucket/prefix} what=${2:-} target=${3:-}
 rbdelta=${RBDELTA:-rbdelta}
-mkdir -p "$into"
 
-$rbdelta restore "$repository" "$image@latest" "file:$into/by-restore.raw"
-$rbdelta restore "$repository" "$image@latest" - > "$into/by-pipe.raw"
+if [ -z "$what" ]; then
+  exec $rbdelta repo list --images "$repository"
+elif [[ $what != *@* && ! $what =~ ^[0-9]{8}T[0-9]{6}Z- ]]; then
+  exec $rbdelta repo list "$repository" "$what"
+fi
 
-# Of a repository in a directory: each point of the chain is a diff stream, oldest first. On a Ceph,
-# `zstd -d | rbd import-diff - pool/image` takes the place of the last command.
-chain=$($rbdelta repo show --json "$repository" "$image@latest" |
-  node -e 'console.log(JSON.parse(require("fs").readFileSync(0)).chain.map((one) => one.point ?? one).join("\n"))')
-for point in $chain; do
-  cat "$repository/$image/$point"/*.rbdiff.zst | zstd -d
-done | $rbdelta import-diff - "file:$into/by-hand.raw"
+show=$($rbdelta repo show --json "$repository" "$what")
+read -r image point < <(node -e '
+  const { image, point } = JSON.parse(process.argv[1]).manifest;
+  console.log([image.pool, image.namespace, image.name].filter(Boolean).join("/"), point)' "$show")
+target=${target:-$image-restored-${point%%Z-*}}
 
-cmp "$into/by-restore.raw" "$into/by-pipe.raw"
-cmp "$into/by-restore.raw" "$into/by-hand.raw"
+# What is damaged is known before an hour has gone by.
+$rbdelta repo verify --level audit "$repository" "$point"
+$rbdelta restore "$repository" "$point" "$target"
+echo "$image as it was at $point is now $target"

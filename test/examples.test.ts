@@ -1,10 +1,11 @@
 // The examples do what they say. (examples/quickstart.sh and examples/blocks-that-differ.mjs are run by .ci/run.)
 
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { rbdeltaOk, rbdeltaProgram, succeed } from './kit/command.ts';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openLocalPool } from '../src/image/local/index.ts';
+import { rbd, rbdeltaOk, rbdeltaProgram, run as runProgram, succeed } from './kit/command.ts';
 import { noise } from './kit/noise.ts';
 
 let folder: string;
@@ -57,19 +58,123 @@ test('examples/library.mjs lists what changed, and writes it as a stream', async
   expect((await rbdeltaOk(['inspect', '--json', dir('library.diff')])).toString()).toContain('"tuesday"');
 });
 
-test('examples/nightly.sh and examples/restore.sh: a night, another night, and three ways back', async () => {
-  const repository = dir('repository');
-  const env = { RBDELTA: `${process.execPath} ${rbdeltaProgram}`, RBDELTA_DIR: dir('here') };
-  await rbdeltaOk(['repo', 'init', repository]);
-  const night = (): Promise<Buffer> => succeed('bash', ['examples/nightly.sh', repository, 'volumes/vm-*'], { env });
-  expect((await night()).toString()).toBe('');
-  await writeFile(dir('more.raw'), noise(9, 100_000));
-  const diff = ['examples/blocks-that-differ.mjs', dir('after.raw'), dir('more.raw'), 'tuesday', 'wednesday'];
-  const stdin = await succeed(process.execPath, diff);
-  await here('snap', 'rollback', '--no-progress', 'volumes/vm-1@tuesday');
-  await rbdeltaOk(['--cluster-dir', dir('here'), 'import-diff', '--no-progress', '-', 'volumes/vm-1'], { stdin });
-  expect((await night()).toString()).toBe('');
-  await succeed('bash', ['examples/restore.sh', repository, 'volumes/vm-1', dir('restored')], { env });
-  const restored = await readFile(dir('restored/by-hand.raw'));
-  expect(restored.equals(await bytesOf('here', 'volumes/vm-1@wednesday'))).toBe(true);
+describe('a repository', () => {
+  /** `rbdelta` as a crontab and a unit find it. */
+  const program = (): string => dir('bin/rbdelta');
+  const repository = (): string => dir('repository');
+  const env = (): Record<string, string> => ({ RBDELTA: program() });
+
+  beforeAll(async () => {
+    await mkdir(dir('bin'));
+    const script = `#!/bin/sh\nRBDELTA_DIR='${dir('here')}' exec '${process.execPath}' '${rbdeltaProgram}' "$@"\n`;
+    await writeFile(program(), script, { mode: 0o755 });
+    await rbdeltaOk(['repo', 'init', repository()]);
+  });
+
+  const changeImage = async (seed: number): Promise<void> => {
+    const pool = await openLocalPool(dir('here'));
+    const image = await pool.openToWrite({ pool: 'volumes', namespace: '', image: 'vm-1', snap: null });
+    await image.write(seed * 10_000, noise(seed, 50_000));
+    await image.writeZeroes(0, 8192);
+    await image.close();
+    await pool.close();
+  };
+  const points = async (): Promise<{ point: string; last_proof?: object }[]> =>
+    JSON.parse((await rbdeltaOk(['repo', 'list', '--json', repository()])).toString());
+
+  /** Lines of a file that begin so, without that; `s3://…` is our repository. */
+  const linesOf = async (name: string, begin: RegExp): Promise<string[]> => {
+    const text = (await readFile(`examples/${name}`, 'utf8')).replaceAll('s3://backups/prod', repository());
+    return text.split('\n').flatMap((line) => (begin.test(line) ? [line.replace(begin, '')] : []));
+  };
+
+  test('examples/nightly.sh: nothing is printed when all is well', async () => {
+    for (const seed of [1, 2]) {
+      await changeImage(seed);
+      const night = ['examples/nightly.sh', repository(), 'volumes/vm-*'];
+      expect((await succeed('bash', night, { env: env() })).toString()).toBe('');
+    }
+    expect(await points()).toHaveLength(1); // two of one day
+  });
+
+  test('examples/crontab: cron has nothing to mail when all is well, and the end of the log when not', async () => {
+    const variables = (await linesOf('crontab', /^(?=[A-Z]+=)/)).map((line) =>
+      line.replace(/^LOG=.*/, `LOG=${dir('log')}`),
+    );
+    const given = Object.fromEntries(variables.map((line) => [line.split('=')[0], line.slice(line.indexOf('=') + 1)]));
+    const around = { ...given, PATH: `${dir('bin')}:${given['PATH']}`, HOME: folder };
+    const lines = await linesOf('crontab', /^(?:[\d*/,-]+ +){5}root +/);
+    expect(lines.map((line) => line.split(' ').slice(0, 3).join(' '))).toEqual([
+      'rbdelta backup --wait',
+      'rbdelta repo prune',
+      'rbdelta repo verify',
+    ]);
+    await changeImage(3);
+    const run = async (line: string) => {
+      expect(line).not.toMatch(/(?<!\\)%/); // cron would make a line break of it
+      const { status, stdout, stderr } = await runProgram('env', [
+        '-i',
+        ...Object.entries(around).map(([name, value]) => `${name}=${value}`),
+        ...[given['SHELL'] ?? '', '-c', line],
+      ]);
+      return { status, stdout: stdout.toString(), stderr };
+    };
+    for (const line of lines) expect(await run(line)).toEqual({ status: 0, stdout: '', stderr: '' });
+    expect((await points()).at(-1)).toMatchObject({ last_proof: {} });
+    expect(await readFile(dir('log'), 'utf8')).toContain('volumes/vm-1: ');
+    await rename(repository(), dir('away'));
+    const failed = await run(lines[0] ?? '');
+    await rename(dir('away'), repository());
+    expect(failed.stdout).toMatch(/rbdelta: .*repository.*\n/);
+  });
+
+  test('examples/rbdelta.service and .timer: systemd takes them, and each line does its work', async () => {
+    for (const unit of ['rbdelta.service', 'rbdelta.timer']) {
+      const text = await readFile(`examples/${unit}`, 'utf8');
+      await writeFile(dir(unit), text.replaceAll('/usr/local/bin/rbdelta', program()));
+    }
+    const verify = 'command -v systemd-analyze > /dev/null || exit 0; systemd-analyze verify --man=no "$@"';
+    const verified = await runProgram('sh', ['-c', verify, 'sh', dir('rbdelta.service'), dir('rbdelta.timer')]);
+    expect({ ...verified, stdout: verified.stdout.toString() }).toMatchObject({ status: 0, stdout: '', stderr: '' });
+    await changeImage(4);
+    const before = (await points()).length;
+    const lines = await linesOf('rbdelta.service', /^ExecStart=\/usr\/local\/bin\/rbdelta /);
+    expect(lines).toHaveLength(3);
+    // No shell stands between: nobody else expands a pattern.
+    for (const line of lines) await succeed(program(), line.split(' '));
+    expect((await points()).length).toBeGreaterThanOrEqual(before);
+    expect((await points()).at(-1)).toMatchObject({ last_proof: {} });
+  });
+
+  test('examples/restore.sh: what there is, and a new image beside the old one', async () => {
+    const restore = async (...args: string[]): Promise<string> =>
+      (await succeed('bash', ['examples/restore.sh', repository(), ...args], { env: env() })).toString();
+    const newest = (await points()).at(-1)!.point;
+    expect(await restore()).toContain('volumes/vm-1');
+    expect(await restore('volumes/vm-1')).toContain(newest);
+    const head = await bytesOf('here', 'volumes/vm-1');
+    expect(await restore('volumes/vm-1@latest')).toContain(`is now volumes/vm-1-restored-${newest.split('Z')[0]}`);
+    expect((await bytesOf('here', `volumes/vm-1-restored-${newest.split('Z')[0]}`)).equals(head)).toBe(true);
+    await restore(newest, `file:${dir('restored.raw')}`);
+    expect((await readFile(dir('restored.raw'))).equals(head)).toBe(true);
+    await expect(restore('volumes/vm-1@latest')).rejects.toThrow('status 17');
+  });
+
+  test('examples/restore-without-rbdelta.sh: by zstd and Python, and by zstd and rbd', async () => {
+    await changeImage(5);
+    await rbdeltaOk(['--cluster-dir', dir('here'), 'backup', 'volumes/vm-1', repository()]);
+    const newest = (await points()).at(-1)!.point;
+    const script = ['examples/restore-without-rbdelta.sh', `${repository()}/volumes/vm-1`, newest];
+    const path = '/usr/bin:/bin'; // rbdelta is not on it
+    await succeed('bash', [...script, `file:${dir('by-hand.raw')}`], { env: { PATH: path } });
+    const head = await bytesOf('here', 'volumes/vm-1');
+    expect((await readFile(dir('by-hand.raw'))).equals(head)).toBe(true);
+    if (process.env['RBDELTA_TEST_CEPH'] !== '1') return;
+    const image = `volumes/by-hand-${process.pid}`;
+    await rbd(['create', '--size', '1', image]);
+    await succeed('bash', [...script, image], { env: { PATH: path } });
+    expect((await rbd(['export', '--no-progress', image, '-'])).equals(head)).toBe(true);
+    await rbd(['snap', 'purge', '--no-progress', image]);
+    await rbd(['rm', '--no-progress', image]);
+  });
 });
