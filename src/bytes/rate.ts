@@ -2,6 +2,7 @@
 
 import { setTimeout as sleepMs } from 'node:timers/promises';
 import { RbdeltaError } from '../error.ts';
+import { unlessAborted } from './errno.ts';
 import type { ByteSink } from './sink.ts';
 import type { ByteSource } from './source.ts';
 
@@ -75,13 +76,17 @@ export class TokenBucket {
     this.#paidAt = clock.now();
   }
 
-  /** Charges `bytes`, and waits until everything before them is paid for. */
-  async take(bytes: number): Promise<void> {
+  /**
+   * Charges `bytes`, and waits until everything before them is paid for, or fails as soon as the signal is aborted. What
+   * comes after that does not wait: it cleans up.
+   */
+  async take(bytes: number, signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) return;
     const now = this.#clock.now();
     const paidAt = Math.max(this.#paidAt, now - burstMs);
     this.#paidAt = paidAt;
     this.spend(bytes);
-    if (paidAt > now) await this.#clock.sleep(paidAt - now);
+    if (paidAt > now) await unlessAborted(this.#clock.sleep(paidAt - now), signal);
   }
 
   /** Charges what has passed already. */

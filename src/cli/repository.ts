@@ -45,7 +45,7 @@ export async function withStore<T>(
   const store = await openStore(where, {
     ...options,
     s3: { ...s3From(call), ...(storageClass !== null && { storageClass }), ...(sse !== null && { sse }) },
-    ...(rate !== null && { bytesPerSecond: rate }),
+    ...(rate !== null && { bytesPerSecond: rate, signal: call.signal }),
   });
   return closing(store, use);
 }

@@ -13,12 +13,15 @@ export interface OpenStoreOptions {
   s3?: S3Options;
   /** Of payload, both ways together. */
   bytesPerSecond?: number;
+  /** Ends what waits for that. */
+  signal?: AbortSignal;
 }
 
 /** Another scheme than `s3://` is refused as `usage`. */
 export async function openStore(where: string, options: OpenStoreOptions = {}): Promise<Store> {
   const store = await openUnlimited(where, options);
-  return options.bytesPerSecond === undefined ? store : rateLimitedStore(store, options.bytesPerSecond);
+  const { bytesPerSecond, signal } = options;
+  return bytesPerSecond === undefined ? store : rateLimitedStore(store, bytesPerSecond, { signal });
 }
 
 async function openUnlimited(where: string, { create = false, s3 = {} }: OpenStoreOptions): Promise<Store> {

@@ -36,7 +36,7 @@ function testClock(): Clock & { ms: number } {
 /** What the clock says after it, when the next byte may pass, at a megabyte per second. */
 async function secondsOf(run: (store: Store) => Promise<unknown>): Promise<number> {
   const clock = testClock();
-  const store = rateLimitedStore(inner, megabyte, clock);
+  const store = rateLimitedStore(inner, megabyte, { clock });
   await run(store);
   await store.put('next', Buffer.alloc(0));
   return clock.ms / 1000;
@@ -64,4 +64,20 @@ test('what moves no payload takes none', async () => {
   expect(await secondsOf((store) => store.stat('one'))).toBe(0);
   expect(await secondsOf((store) => store.get('nothing', 1))).toBe(0);
   expect((await inner.get('copy', megabyte))?.equals(Buffer.alloc(megabyte, 1))).toBe(true);
+});
+
+test('an interrupt ends the waiting; what cleans up after it does not wait', async () => {
+  const interrupt = new AbortController();
+  const store = rateLimitedStore(inner, 100, { signal: interrupt.signal });
+  await store.read('one', 0, new Uint8Array(megabyte));
+  const waiting = [
+    store.read('one', 0, new Uint8Array(megabyte)),
+    store.put('late', Buffer.alloc(10)),
+    store.write('late', [Buffer.alloc(10)], { maxBytes: 10 }),
+    store.get('one', megabyte),
+  ].map((one) => expect(one).rejects.toMatchObject({ code: 'interrupted' }));
+  setTimeout(() => interrupt.abort(), 20);
+  await Promise.all(waiting);
+  await store.put('cleaned', Buffer.alloc(10));
+  expect(await inner.stat('late')).toBeNull();
 });
