@@ -101,7 +101,9 @@ describe('a repository', () => {
     const variables = (await linesOf('crontab', /^(?=[A-Z]+=)/)).map((line) =>
       line.replace(/^LOG=.*/, `LOG=${dir('log')}`),
     );
-    const given = Object.fromEntries(variables.map((line) => [line.split('=')[0], line.slice(line.indexOf('=') + 1)]));
+    const given: Record<string, string> = Object.fromEntries(
+      variables.map((line) => [line.split('=')[0], line.slice(line.indexOf('=') + 1)]),
+    );
     const around = { ...given, PATH: `${dir('bin')}:${given['PATH']}`, HOME: folder };
     const lines = await linesOf('crontab', /^(?:[\d*/,-]+ +){5}root +/);
     expect(lines.map((line) => line.split(' ').slice(0, 3).join(' '))).toEqual([
@@ -115,7 +117,9 @@ describe('a repository', () => {
       const { status, stdout, stderr } = await runProgram('env', [
         '-i',
         ...Object.entries(around).map(([name, value]) => `${name}=${value}`),
-        ...[given['SHELL'] ?? '', '-c', line],
+        given['SHELL'] ?? '',
+        '-c',
+        line,
       ]);
       return { status, stdout: stdout.toString(), stderr };
     };

@@ -56,12 +56,21 @@ export class RandomHistory {
 
   /** A few changes, then a snapshot; resolves to its name. `keep` is not removed. */
   async round(keep: string): Promise<string> {
+    await this.change(keep);
+    return this.snapshot();
+  }
+
+  /** A few changes. */
+  async change(keep: string): Promise<void> {
     for (let steps = this.pick(1, 6); steps > 0; steps--) await this.#step(keep);
     if (this.#past.flatten && !this.#flattened && this.pick(1, 15) === 1) {
       this.log.push('flatten');
       await this.#past.flatten();
       this.#flattened = true;
     }
+  }
+
+  async snapshot(): Promise<string> {
     const name = `r${++this.#made}`;
     this.log.push(`snap create ${name}`);
     await this.#past.createSnapshot(name);
