@@ -132,7 +132,7 @@ describe('a repository', () => {
     expect(failed.stdout).toMatch(/rbdelta: .*repository.*\n/);
   });
 
-  test('examples/rbdelta.service and .timer: systemd takes them, and each line does its work', async () => {
+  test('examples/rbdelta.service and examples/rbdelta.timer: systemd takes them, and each line does its work', async () => {
     for (const unit of ['rbdelta.service', 'rbdelta.timer']) {
       const text = await readFile(`examples/${unit}`, 'utf8');
       await writeFile(dir(unit), text.replaceAll('/usr/local/bin/rbdelta', program()));
@@ -164,7 +164,7 @@ describe('a repository', () => {
     await expect(restore('volumes/vm-1@latest')).rejects.toThrow('status 17');
   });
 
-  test('examples/restore-without-rbdelta.sh: by zstd and Python, and by zstd and rbd', async () => {
+  test('examples/restore-without-rbdelta.sh: by zstd and examples/apply-diffs.py, and by zstd and rbd', async () => {
     await changeImage(5);
     await rbdeltaOk(['--cluster-dir', dir('here'), 'backup', 'volumes/vm-1', repository()]);
     const newest = (await points()).at(-1)!.point;

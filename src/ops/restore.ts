@@ -311,7 +311,7 @@ async function refuseInUse(
     }
     const { snapshots } = await image.info();
     if (snapshots.length === 0) return;
-    onNotice?.(`the head of ${name} is overwritten; its ${counted(snapshots.length, 'snapshot')} stay as they are`);
+    onNotice?.(`the head of ${name} is overwritten, not its ${counted(snapshots.length, 'snapshot')}`);
   } finally {
     await image.close();
   }
