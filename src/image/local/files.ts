@@ -19,7 +19,7 @@ const calls = {
 /** How many files of an image stay open. */
 const openFiles = 256;
 /** How many files are made durable, or removed, at once. */
-const filesAtOnce = 8;
+const filesAtOnce = 32;
 /** Objects in one directory. */
 const perDirectory = 1024;
 
@@ -52,6 +52,8 @@ export class ObjectFiles {
   #dirtyDirectories = new Set<string>();
   /** The last flush that was asked for; it never rejects. */
   #flushing: Promise<unknown> = Promise.resolve();
+  /** Why something could not be made durable: the system does not try it again, so nothing can be said of it any more. */
+  #lost: unknown = null;
   #users = 0;
   #closing: Promise<void> | null = null;
   #lastLeft = () => {};
@@ -115,13 +117,16 @@ export class ObjectFiles {
     }
   }
 
-  /** Makes this one file durable, its name as well. */
+  /** Makes this one file durable, its name as well: a new file, which the caller removes when that fails. */
   async sync(path: string): Promise<void> {
     await this.#sync(path);
     await syncDirectory(dirname(path));
   }
 
-  /** Makes everything that was written durable; after the flushes before it, since these take what they flush. */
+  /**
+   * Makes everything that was written durable; after the flushes before it, since these take what they flush. Once that
+   * failed, it fails for good: files have to be opened anew, and what was written since the last flush to be written again.
+   */
   syncAll(): Promise<void> {
     const flush = this.#flushing.then(() => this.#syncDirty());
     this.#flushing = flush.catch(() => {});
@@ -129,16 +134,23 @@ export class ObjectFiles {
   }
 
   async #syncDirty(): Promise<void> {
-    const paths = this.#dirty;
-    const directories = this.#dirtyDirectories;
+    const paths = [...this.#dirty].map((path) => () => this.#sync(path));
+    const directories = [...this.#dirtyDirectories].map((path) => () => syncDirectory(path));
     this.#dirty = new Set();
     this.#dirtyDirectories = new Set();
+    await this.#durably(() => inParallel([...paths, ...directories], filesAtOnce, (sync) => sync()));
+  }
+
+  async #durably(action: () => Promise<void>): Promise<void> {
+    if (this.#lost !== null) {
+      const message = 'what was written to the image since its last flush may be lost, since a flush has failed';
+      const hint = 'close the image, open it again, and write that again';
+      throw new RbdeltaError('io', message, { cause: this.#lost, hint });
+    }
     try {
-      await inParallel([...paths], filesAtOnce, (path) => this.#sync(path));
-      await inParallel([...directories], filesAtOnce, syncDirectory);
+      await action();
     } catch (error) {
-      for (const path of paths) this.#dirty.add(path);
-      for (const path of directories) this.#dirtyDirectories.add(path);
+      this.#lost ??= error;
       throw error;
     }
   }
