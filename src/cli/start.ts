@@ -37,4 +37,7 @@ function bytecode(name: string): Pick<ScriptOptions, 'cachedData'> {
 const importModule = async (specifier: string): Promise<unknown> =>
   specifier === './s3-sdk.ts' ? runBundle('s3-sdk') : import(specifier);
 
+// Each file of a local pool that has to become durable waits in a thread: many at once cost the disk as much as a few. Read
+// when the first thread is needed.
+process.env['UV_THREADPOOL_SIZE'] ??= '32';
 runBundle('bundle');

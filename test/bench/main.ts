@@ -134,7 +134,10 @@ try {
   }
   if (!bench.small && (values.only.length === 0 || values.only.includes('local'))) {
     console.log('the local pool beside the file system [local]');
-    const { status, stdout, stderr } = await run('npx', ['tsx', 'test/bench/local-rows.ts']);
+    const { status, stdout, stderr } = await run('npx', ['tsx', 'test/bench/local-rows.ts'], {
+      // as the command has it: src/cli/start.ts
+      env: { UV_THREADPOOL_SIZE: '32' },
+    });
     console.log(`${stdout.toString()}${status === 0 ? '' : stderr}`.trimEnd());
     if (status !== 0) missed++;
   }
