@@ -3,8 +3,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import { mapOrdered } from '../bytes/ordered.ts';
 import { RbdeltaError } from '../error.ts';
+import type { Manifest } from '../format/manifest.ts';
 import type { CatalogEntry } from '../format/repository.ts';
 import { readManifest, readPoints } from '../repo/catalog.ts';
+import type { Chain } from '../repo/chain.ts';
 import { chainIds } from '../repo/find-point.ts';
 import { finishIntents, removePoints } from '../repo/finish-intents.ts';
 import { clearIntent, writeIntent } from '../repo/intent.ts';
@@ -32,11 +34,11 @@ export async function planPrune(
   repository: Repository,
   image: ImageName,
   policy: Policy,
-): Promise<Retained<CandidateEntry> & { plan: ForgetPlan }> {
+): Promise<Retained<CandidateEntry> & { points: CatalogEntry[]; plan: ForgetPlan }> {
   const points = await readPoints(repository, image);
   const retained = retain(points.map(candidate), policy);
   const ids = new Set(retained.remove.map(({ id }) => id));
-  return { ...retained, plan: planForget(points, ids) };
+  return { ...retained, points, plan: planForget(points, ids) };
 }
 
 /** Removes what the policy does not keep: it is asked again under the lock. */
@@ -47,8 +49,8 @@ export const prune = (
   options: ForgetOptions,
 ): Promise<Forgotten> =>
   underLock(repository, image, 'prune', options, async (lock) => {
-    const { plan } = await planPrune(repository, image, policy);
-    return act(repository, image, plan, lock, options);
+    const { points, plan } = await planPrune(repository, image, policy);
+    return act(repository, image, points, plan, lock, options);
   });
 
 /** What `forget` would do. `notFound` for a point that is not there, `busy` for one that is pinned. */
@@ -57,7 +59,10 @@ export async function planToForget(
   image: ImageName,
   ids: ReadonlySet<string>,
 ): Promise<ForgetPlan> {
-  const points = await readPoints(repository, image);
+  return planOf(await readPoints(repository, image), image, ids);
+}
+
+function planOf(points: readonly CatalogEntry[], image: ImageName, ids: ReadonlySet<string>): ForgetPlan {
   for (const id of ids) {
     const point = points.find((one) => one.id === id);
     if (point === undefined) throw new RbdeltaError('notFound', `there is no point ${id} of ${textOf(image)}`);
@@ -73,9 +78,10 @@ export const forget = (
   ids: ReadonlySet<string>,
   options: ForgetOptions,
 ): Promise<Forgotten> =>
-  underLock(repository, image, 'forget', options, async (lock) =>
-    act(repository, image, await planToForget(repository, image, ids), lock, options),
-  );
+  underLock(repository, image, 'forget', options, async (lock) => {
+    const points = await readPoints(repository, image);
+    return act(repository, image, points, planOf(points, image, ids), lock, options);
+  });
 
 /** The point becomes a full; nothing goes. One that is a full stays as it is: null. */
 export const flatten = (
@@ -115,23 +121,28 @@ async function underLock<T>(
 async function act(
   repository: Repository,
   image: ImageName,
+  points: readonly CatalogEntry[],
   { remove, rebase }: ForgetPlan,
   lock: Lock,
   options: ForgetOptions,
 ): Promise<Forgotten> {
-  const points = await readPoints(repository, image);
   const rebased: RebasedPoint[] = [];
+  // Nobody else changes one while we have the lock: each is read once.
+  const manifests = new Map<string, Manifest>();
   await withThreads(repository, options.level, async (threads) => {
     for (const { point, base } of rebase) {
       const [id, to] = [point.id, base?.id ?? null];
       const ids = { point: id, base: to, expected: chainIds(points, id, to) };
-      rebased.push(await rebasePoint(repository, image, ids, lock, threads, options));
+      const onChain = (chain: Chain): void => {
+        for (const one of chain.points) if (one.id !== id) manifests.set(one.id, one.manifest);
+      };
+      rebased.push(await rebasePoint(repository, image, ids, lock, threads, { ...options, onChain }));
     }
   });
   const removed = remove.map(({ id }) => id);
   if (removed.length > 0) {
     options.signal?.throwIfAborted();
-    await checkRemovable(repository, image, remove);
+    await checkRemovable(repository, image, remove, manifests);
     await lock.assertHeld();
     const about = { nowMs: options.nowMs(), version: options.version };
     await writeIntent(repository, image, { operation: 'delete', points: removed }, about);
@@ -149,11 +160,12 @@ async function checkRemovable(
   repository: Repository,
   image: ImageName,
   points: readonly CatalogEntry[],
+  known: ReadonlyMap<string, Manifest>,
 ): Promise<void> {
   const looked = mapOrdered(points, requests, async (entry) => ({
     entry,
     // One that is damaged tells nothing: it was asked for to go.
-    manifest: await readManifest(repository, image, entry.id).catch(() => null),
+    manifest: known.get(entry.id) ?? (await readManifest(repository, image, entry.id).catch(() => null)),
   }));
   for await (const { entry, manifest } of looked) {
     if (manifest === null) continue;

@@ -2,7 +2,7 @@
 
 import { encodeManifest, type Manifest, manifestName } from '../format/manifest.ts';
 import { RbdeltaError } from '../error.ts';
-import { loadChain } from '../repo/chain.ts';
+import { type Chain, loadChain } from '../repo/chain.ts';
 import { finishRewrite } from '../repo/finish-intents.ts';
 import { writeIntent } from '../repo/intent.ts';
 import { type ImageName, pointFolder, textOf } from '../repo/keys.ts';
@@ -39,6 +39,8 @@ export interface RebaseOptions {
   nowMs: () => number;
   signal?: AbortSignal | undefined;
   onProgress?: ((reached: number, size: number) => void) | undefined;
+  /** Told of the points that the point was built on: their manifests were read under the lock. */
+  onChain?: (chain: Chain) => void;
   /** For tests. */
   segmentBytes?: number;
 }
@@ -67,6 +69,7 @@ export async function rebasePoint(
   const downTo = base === null ? {} : { downTo: base };
   const chain = await loadChain(repository, image, point, { expected, unpacker, ...downTo });
   try {
+    options.onChain?.(chain);
     const old = chain.points.at(-1)!.manifest;
     const index = base === null ? -1 : chain.points.findIndex(({ id }) => id === base);
     if (base !== null && index < 0) {

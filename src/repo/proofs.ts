@@ -8,7 +8,7 @@ import {
   type Proof,
   type Proofs,
 } from '../format/repository.ts';
-import { isOfContent, proofTimes, readPoints, updateCatalog } from './catalog.ts';
+import { isOfContent, proofTimes, readCatalog, readPoints, updateCatalog } from './catalog.ts';
 import { chainIds } from './find-point.ts';
 import { type ImageName, pointFolder } from './keys.ts';
 import type { Repository } from './repository.ts';
@@ -42,10 +42,13 @@ export async function loadProofs(repository: Repository, image: ImageName, point
  */
 export async function dropProofs(repository: Repository, image: ImageName, point: string): Promise<void> {
   const { store } = repository;
-  const points = await readPoints(repository, image, () => {});
+  const proved = (await readCatalog(repository, image)).filter(
+    ({ id, proofs }) => id !== point && Object.keys(proofs).some((level) => level !== 'scrub'),
+  );
+  // Whose chains are whose is told by all of them, also by those that the catalog does not know.
+  const points = proved.length === 0 ? [] : await readPoints(repository, image, () => {});
   const kept = new Map<string, CatalogEntry['proofs']>([[point, {}]]);
-  for (const { id, proofs } of points) {
-    if (id === point || Object.keys(proofs).every((level) => level === 'scrub')) continue;
+  for (const { id } of proved) {
     if (!chainIds(points, id).includes(point)) continue;
     const file = await loadProofs(repository, image, id);
     const scrubs = file.proofs.filter(isOfPoint);

@@ -7,6 +7,7 @@ import type {
   ListObjectsV2CommandOutput,
   ListPartsCommandOutput,
 } from '@aws-sdk/client-s3';
+import { mapOrdered } from '../bytes/ordered.ts';
 import { counted } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import { existsAlready, tooLarge } from './failures.ts';
@@ -28,8 +29,9 @@ import { forgetUpload } from './s3-forget.ts';
 import { brokenBody, pause, readRange } from './s3-range.ts';
 import { Upload } from './s3-upload.ts';
 
-/** What one request removes. */
+/** What one request removes, and how many of these are under way: a server takes a second for each. */
 const keysAtOnce = 1000;
+const removalsAtOnce = 4;
 
 /** How often what the SDK does not try again is tried. */
 const attempts = 5;
@@ -282,17 +284,12 @@ function storeAt(connection: S3Connection, bucket: string, root: string): Store 
     },
     async remove(keys) {
       let count = 0;
-      let batch: string[] = [];
-      for await (const key of keys) {
-        checkKey(key);
-        batch.push(key);
-        if (batch.length < keysAtOnce) continue;
+      const removed = mapOrdered(batches(keys), removalsAtOnce, async (batch) => {
         await removeAll(batch);
-        count += batch.length;
-        batch = [];
-      }
-      await removeAll(batch);
-      return count + batch.length;
+        return batch.length;
+      });
+      for await (const some of removed) count += some;
+      return count;
     },
     leftovers(prefix) {
       checkPrefix(prefix);
@@ -333,6 +330,18 @@ function storeAt(connection: S3Connection, bucket: string, root: string): Store 
       client.destroy();
     },
   };
+}
+
+async function* batches(keys: AsyncIterable<string> | Iterable<string>): AsyncGenerator<string[], void, undefined> {
+  let batch: string[] = [];
+  for await (const key of keys) {
+    checkKey(key);
+    batch.push(key);
+    if (batch.length < keysAtOnce) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length > 0) yield batch;
 }
 
 const isUnsupported = (error: unknown): boolean => error instanceof RbdeltaError && error.code === 'unsupported';
