@@ -92,8 +92,12 @@ const confFiles = (cluster: string, env: Environment): string[] => [
 ];
 
 /** Connects, calls, and closes in any case. `pool` is the pool of specs that name none. */
-export async function withCluster<T>(call: Call, use: (cluster: Cluster, pool: string) => Promise<T>): Promise<T> {
-  const opening = openCluster(chooseCluster(call.args, call.env));
+export async function withCluster<T>(
+  call: Call,
+  use: (cluster: Cluster, pool: string) => Promise<T>,
+  more: Pick<CephOptions, 'returnsMemory'> = {},
+): Promise<T> {
+  const opening = openCluster(chooseCluster(call.args, call.env), more);
   const { cluster, pool } = await unlessAborted(opening, call.signal).catch((error: unknown) => {
     // Connecting cannot be called off, only left alone. Nothing is open yet.
     if (call.signal.aborted) abandon();
@@ -163,13 +167,16 @@ export async function withLocalPool<T>(call: Call, instead: string, use: (pool: 
   return closing(await openLocalPool(choice.dir), use);
 }
 
-async function openCluster(choice: ClusterChoice): Promise<{ cluster: Cluster; pool: string }> {
+async function openCluster(
+  choice: ClusterChoice,
+  more: Pick<CephOptions, 'returnsMemory'> = {},
+): Promise<{ cluster: Cluster; pool: string }> {
   if (choice.kind === 'local') {
     const { openLocalPool } = await import('../image/local/index.ts');
     return { cluster: await openLocalPool(choice.dir), pool: 'rbd' };
   }
   const { connectCeph } = await import('../image/ceph/index.ts');
-  const cluster = await connectCeph(choice.options).catch((error: unknown) => {
+  const cluster = await connectCeph({ ...choice.options, ...more }).catch((error: unknown) => {
     if (choice.conf === null || !(error instanceof RbdeltaError) || error.code !== 'notFound') throw error;
     throw new RbdeltaError(error.code, error.message, {
       hint: 'name the right one with --conf or CEPH_CONF; without any: -m HOST --keyring FILE',

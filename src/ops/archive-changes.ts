@@ -9,7 +9,7 @@ import type { StateCursor } from '../repo/overlay.ts';
 import type { Packer, PackTask } from '../repo/packer.ts';
 
 /** Reads of tasks under way at once: 4 MiB each where much has changed. */
-const readsAhead = 6;
+const readsAhead = 4;
 /** Buffers of this size are used again; smaller ones are made. */
 const bufferBytes = 4 << 20;
 

@@ -6,6 +6,7 @@ import { errnoOf, ioFailure } from '../bytes/errno.ts';
 import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import { type ProxyOptions, proxyFor } from './proxy.ts';
+import { PartBuffers } from './s3-part-buffers.ts';
 
 /** Whatever is absent comes from where the AWS SDK looks: AWS_* variables, profiles, the instance's role. */
 export interface S3Options extends ProxyOptions {
@@ -29,6 +30,8 @@ export interface S3Connection {
   client: S3Client;
   /** The SDK, loaded when S3 is first used: it takes longer to load than most commands take. */
   sdk: typeof import('./s3-sdk.ts');
+  /** Of all uploads. */
+  buffers: PartBuffers;
   /** For messages: the endpoint's URL, or AWS. */
   endpoint: string;
   /** What every object is written with. */
@@ -76,7 +79,7 @@ export async function connectS3(options: S3Options = {}): Promise<S3Connection> 
   const client = new sdk.S3Client({ ...given, ...place, requestHandler });
   // It prepares each answer for a log that nobody reads: of a page of a list, a tenth of what the page costs.
   client.middlewareStack.remove('loggerMiddleware');
-  return { client: keepDates(client), sdk, endpoint: isAws ? 'AWS' : found, ...settings };
+  return { client: keepDates(client), sdk, buffers: new PartBuffers(), endpoint: isAws ? 'AWS' : found, ...settings };
 }
 
 async function requestHandlerFor(

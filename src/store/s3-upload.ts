@@ -47,7 +47,6 @@ export class Upload {
   /** The part that is being filled. */
   #buffer: Buffer | null = null;
   #filled = 0;
-  #spare: Buffer[] = [];
   /** A range that came first: it may be a whole object, and all. */
   #first: SourceRange | null = null;
   #creating: Promise<string> | null = null;
@@ -56,6 +55,8 @@ export class Upload {
   #bytes = 0;
   readonly #parts: Part[] = [];
   readonly #sending = new Set<Promise<void>>();
+  /** Those of them that the server copies. */
+  readonly #copying = new Set<Promise<void>>();
   #failure: { error: unknown } | null = null;
   /** From the request on that makes the object visible: it may be there without our knowing. */
   #publishing = false;
@@ -137,18 +138,10 @@ export class Upload {
   /** Where the next bytes go, at most so many. Only when more is to come is a full part sent: one part is one PUT. */
   async #room(length: number): Promise<Buffer> {
     if (this.#buffer !== null && this.#filled === this.#buffer.length) await this.#sendPart();
-    this.#buffer ??= this.#freshBuffer();
+    this.#buffer ??= this.#connection.buffers.take(partBytes(this.#sent, this.#maxBytes));
     const room = this.#buffer.subarray(this.#filled, this.#filled + length);
     this.#filled += room.length;
     return room;
-  }
-
-  #freshBuffer(): Buffer {
-    const bytes = partBytes(this.#sent, this.#maxBytes);
-    const spare = this.#spare.pop();
-    if (spare?.length === bytes) return spare;
-    this.#spare = [];
-    return Buffer.allocUnsafeSlow(bytes);
   }
 
   async #appendFirst(): Promise<void> {
@@ -217,7 +210,9 @@ export class Upload {
     this.#publishing = true;
     this.#bytes = body.length;
     try {
-      return dateMsOf(await this.#call((abort) => client.send(command, abort)));
+      const answer = await this.#call((abort) => client.send(command, abort));
+      if (this.#buffer !== null) this.#connection.buffers.give(this.#buffer);
+      return dateMsOf(answer);
     } catch (error) {
       return this.#unlessPublished(error);
     }
@@ -228,18 +223,19 @@ export class Upload {
     const length = this.#filled;
     this.#buffer = null;
     this.#filled = 0;
-    await this.#send(length, partsAtOnce(buffer.length), async (upload) => {
+    const { buffers } = this.#connection;
+    await this.#send(length, buffers.sending, partsAtOnce(buffer.length), async (upload) => {
       const { client, sdk } = this.#connection;
       const body = { Body: buffer.subarray(0, length), ContentLength: length };
       const command = new sdk.UploadPartCommand({ ...upload, ...body });
       const { ETag } = await this.#call((abort) => client.send(command, abort));
-      this.#spare.push(buffer);
+      buffers.give(buffer);
       return ETag;
     });
   }
 
   async #copyPart(source: S3Location, start: number, end: number): Promise<void> {
-    await this.#send(end - start, copiesAtOnce, async (upload) => {
+    await this.#send(end - start, this.#copying, copiesAtOnce, async (upload) => {
       const { client, sdk } = this.#connection;
       const range = { CopySource: copySource(source), CopySourceRange: `bytes=${start}-${end - 1}` };
       const command = new sdk.UploadPartCopyCommand({ ...upload, ...range });
@@ -253,9 +249,10 @@ export class Upload {
     });
   }
 
-  /** Starts a part of so many bytes; waits until no more than `atOnce` are on their way. */
+  /** Starts a part of so many bytes, one `among` others; waits until no more than `atOnce` of them are on their way. */
   async #send(
     length: number,
+    among: Set<Promise<void>>,
     atOnce: number,
     start: (upload: {
       Bucket: string;
@@ -285,8 +282,12 @@ export class Upload {
       },
     );
     this.#sending.add(sending);
-    void sending.then(() => this.#sending.delete(sending));
-    while (this.#sending.size > atOnce) await Promise.race(this.#sending);
+    among.add(sending);
+    void sending.then(() => {
+      this.#sending.delete(sending);
+      among.delete(sending);
+    });
+    while (among.size > atOnce) await Promise.race(among);
   }
 
   async #createUpload(): Promise<string> {

@@ -75,7 +75,9 @@ export const command: Command = {
     });
     const outcomes: Outcome<Done>[] = [];
     await withRepository(call, where, async (repository) => {
-      await withSources(call, words, outcomes, async (sources) => {
+      // Parts of an upload take memory of their own; to a directory the time is worth more.
+      const returnsMemory = where.startsWith('s3://');
+      await withSources(call, words, { outcomes, returnsMemory }, async (sources) => {
         if (snap !== null && sources.length > 1) throw usage('--snap names a snapshot of one image, not of several');
         const run: Run = { count: sources.length, bytesRead: 0, bytesStored: 0 };
         for (const [index, source] of sources.entries()) {
@@ -140,17 +142,18 @@ async function one(
 async function withSources(
   call: Call,
   words: readonly string[],
-  outcomes: Outcome<Done>[],
+  { outcomes, returnsMemory }: { outcomes: Outcome<Done>[]; returnsMemory: boolean },
   use: (sources: BackupSource[]) => Promise<void>,
 ): Promise<void> {
   const files = words.filter((word) => word.startsWith('file:'));
   const rest = words.filter((word) => !word.startsWith('file:'));
   const fileSources = files.map((word) => fileBackupSource(word.slice('file:'.length)));
   if (rest.length === 0) return use(fileSources);
-  await withCluster(call, async (cluster: Cluster, pool) => {
+  const backUp = async (cluster: Cluster, pool: string): Promise<void> => {
     const specs = await matchImages(cluster, rest, pool, (word, error) => outcomes.push(failed(call, word, error)));
     await use([...specs.map((spec) => imageSource(cluster, spec)), ...fileSources]);
-  });
+  };
+  await withCluster(call, backUp, { returnsMemory });
 }
 
 function hooksFrom(call: Call, source: BackupSource): NonNullable<BackupOptions['hooks']> {

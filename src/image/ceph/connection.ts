@@ -36,8 +36,12 @@ export interface Connection {
  */
 const defaultSeconds = { monitors: 30, osd: 120 } as const;
 
+/** M_MMAP_THRESHOLD of malloc.h: what is as large is mapped, and unmapped when it is free. Objects have 4 MiB. */
+const mmapThreshold = -3;
+
 export async function connect(options: CephOptions): Promise<Connection> {
   const native = await loadNative();
+  if (options.returnsMemory) native.call('mallopt', mmapThreshold, 4_000_000);
   const { identity, rest } = identify(options);
   const out: [Pointer | null] = [null];
   check(

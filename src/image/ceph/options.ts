@@ -23,6 +23,11 @@ export interface CephOptions {
    * waits for ever. Absent: what the configuration says, else 30 s for the monitors, 2 min for an OSD.
    */
   timeoutMs?: number | undefined;
+  /**
+   * The memory that librados reads an object into goes back to the system each time, for the whole process. Else the C
+   * library keeps what cannot be used again, as each is aligned: a quarter of what a backup takes, for 3 % of its CPU time.
+   */
+  returnsMemory?: boolean | undefined;
   /** Lets librados write its log to stderr, as the configuration says. */
   log?: boolean | undefined;
 }

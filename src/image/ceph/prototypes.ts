@@ -113,6 +113,7 @@ export const prototypes = {
   },
   libc: {
     eventfd: 'int eventfd(unsigned int initial, int flags)',
+    mallopt: 'int mallopt(int parameter, int value)',
     strlen: 'size_t strlen(const void *text)',
     memcpy: 'void *memcpy(void *into, const void *from, size_t length)',
   },
