@@ -56,7 +56,7 @@ case "${1:-}" in
   ceph)
     packages_for 'ceph-mon: ceph-mon' 'ceph-mgr: ceph-mgr' 'ceph-osd: ceph-osd' 'ceph-common: ceph rbd rados' \
       'radosgw: radosgw radosgw-admin' 'qemu-utils: qemu-img qemu-io' 's3cmd: s3cmd' \
-      'zstd: zstd' 'e2fsprogs: mkfs.ext4 debugfs e2fsck'
+      'zstd: zstd' 'e2fsprogs: mkfs.ext4 debugfs e2fsck' 'xfsprogs: mkfs.xfs'
     if ! ldconfig -p | grep -q librbd.so.1; then echo 'setup: librbd.so.1 is missing (on Debian: apt-get install librbd1)' >&2; exit 1; fi
     /usr/bin/python3 -c 'import rados, rbd' || { echo 'setup: the Python module rbd is missing (on Debian: apt-get install python3-rbd)' >&2; exit 1; }
     ;;
