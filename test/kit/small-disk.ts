@@ -27,7 +27,8 @@ export async function smallDisk(mebibytes: number): Promise<SmallDisk | string> 
   return {
     path,
     async unmount() {
-      await succeed('umount', [path]);
+      // a test that failed may have files open there
+      await succeed('umount', ['-l', path]);
       await rm(path, { recursive: true });
     },
   };

@@ -27,7 +27,7 @@ test('after a flush that failed, none succeeds until the image was opened again'
   const pool = await openLocalPool(join(place, 'pool'));
   onTestFinished(async () => {
     await pool.close();
-    await succeed('umount', [place]);
+    await succeed('umount', ['-l', place]);
     await disk.unmount();
   });
   await pool.createPool('rbd');

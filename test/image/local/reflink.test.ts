@@ -27,7 +27,7 @@ test('takes a few blocks on XFS, not the object; and snapshot and head have thei
   const pool = await openLocalPool(join(place, 'pool'));
   onTestFinished(async () => {
     await pool.close();
-    await succeed('umount', [place]);
+    await succeed('umount', ['-l', place]);
   });
   await pool.createPool('rbd');
   await pool.create(spec(null), { size: objects * objectBytes });
