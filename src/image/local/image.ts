@@ -179,8 +179,8 @@ async function changedInRange(
   let found: Found[] = [];
   let period = -1;
   const show = link !== null && !ownOnly && from === 0 && range.offset < overlap;
-  if (show)
-    found = await shownBy(opened, geometry, link, { ...range, length: Math.min(range.length, overlap - range.offset) });
+  /** Objects that report something of their own: only where one does not, the parent's extents are reported. */
+  const own = new Set<number>();
   for (let start = 0; start < changed.length; start += sizesAtOnce) {
     const some = changed.slice(start, start + sizesAtOnce);
     const sizes = await Promise.all(
@@ -196,6 +196,7 @@ async function changedInRange(
       }
       const covered = ownOnly ? 0 : objectBytesBefore(geometry, objectNo, overlap);
       const { data, zero } = changedBetween(object, from, snapId, sizes[i] ?? 0, covered);
+      if (data.length > 0 || zero.length > 0) own.add(objectNo);
       const first = objectBytesBefore(geometry, objectNo, range.offset);
       const end = objectBytesBefore(geometry, objectNo, range.offset + range.length);
       const add = (ranges: Ranges, exists: boolean) => {
@@ -207,16 +208,21 @@ async function changedInRange(
       add(zero, false);
     }
   }
+  if (show) {
+    const shown = { offset: range.offset, length: Math.min(range.length, overlap - range.offset) };
+    found.push(...(await shownBy(opened, geometry, link, shown, own)));
+  }
   emitSorted(found, periodBytes(geometry), emit);
 }
 
-/** What there is in the parent, inside `range` of the overlap, where the image has no objects. */
-async function shownBy(opened: OpenImage, geometry: Geometry, link: ParentLink, range: Extent): Promise<Found[]> {
-  const { objects, snapId, parent } = opened;
-  const own = new Set<number>();
-  for (const [objectNo, object] of objects.range(...objectsOf(geometry, range))) {
-    if (versionAt(object, snapId) !== null) own.add(objectNo);
-  }
+/** What there is in the parent, inside `range` of the overlap, but for some objects. */
+async function shownBy(
+  { parent }: OpenImage,
+  geometry: Geometry,
+  link: ParentLink,
+  range: Extent,
+  own: ReadonlySet<number>,
+): Promise<Found[]> {
   const found: Found[] = [];
   await parent?.image(link).changedExtents(null, range, (offset, length) => {
     for (const { objectNo, start, length: part } of piecesOf(geometry, { offset, length })) {

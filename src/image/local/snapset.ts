@@ -120,8 +120,10 @@ export const filesOf = (object: DataObject | null | undefined): Set<string> =>
  * Where the object differs between the ids `from` (0: the beginning of time) and `to` (null: the head), as librbd reads
  * it from a list of clones: from each content to the next newer one, all but their overlap has changed, as far as the
  * longer of them reaches; where there was no object at `from`, the first content after it counts as a whole. Of what
- * changed, `data` is inside the content at `to`, `zero` beyond its end where the one at `from` was longer. An object that
- * is gone at `to` is `zero` as far as it reached at `from`. An empty object hides the `covered` bytes of a parent.
+ * changed, `zero` is what is beyond the end of the content at `to` where the one at `from` was longer, and `data` the rest:
+ * also beyond that end, where a content between the two was longer than both. An object that is gone at `to` is `zero` as
+ * far as it reached at `from`. An empty object hides the `covered` bytes of a parent: zeros, but from the beginning of time,
+ * where librbd reports nothing of it, as of an object that is not there.
  */
 export function changedBetween(
   object: DataObject,
@@ -146,9 +148,7 @@ export function changedBetween(
   const endStep = later.find((step) => step.first <= end && end <= step.last);
   const endSize = endStep?.size ?? 0;
   if (endStep === undefined) return { data: [], zero: startSize === 0 ? [] : [0, startSize] };
-  if (endSize === 0 && startSize === 0 && covered > 0) {
-    return from === 0 ? { data: [0, covered], zero: [] } : { data: [], zero: [0, covered] };
-  }
+  if (endSize === 0 && startSize === 0 && covered > 0 && from > 0) return { data: [], zero: [0, covered] };
   let changed: Ranges = [];
   if (start !== undefined && startSize === 0) changed = union(changed, [0, start.size]);
   for (const [i, step] of later.entries()) {
@@ -156,18 +156,18 @@ export function changedBetween(
     const longest = Math.max(step.size, later[i + 1]?.size ?? 0);
     changed = union(changed, subtract([0, longest], step.overlap));
   }
-  return {
-    data: intersect(changed, [0, endSize]),
-    zero: startSize > endSize ? intersect(changed, [endSize, startSize - endSize]) : [],
-  };
+  const cut = startSize > endSize ? [endSize, startSize - endSize] : [];
+  return { data: subtract(changed, cut), zero: intersect(changed, cut) };
 }
 
 /** Whether one content serves both ids, so that nothing can have changed; what `changedBetween` need not be asked. */
 export function isUnchanged(object: DataObject, from: number, to: number | null): boolean {
-  if (from === 0) return false;
-  const serving = (snap: number | null) =>
-    snap === null || snap > object.seq ? object : object.clones.find((clone) => clone.snaps.includes(snap));
-  return serving(from) === serving(to);
+  return from !== 0 && serving(object, from) === serving(object, to);
+}
+
+function serving(object: DataObject, snap: number | null): DataObject | Clone | undefined {
+  if (snap === null || snap > object.seq) return object;
+  return object.clones.find((clone) => clone.snaps.includes(snap));
 }
 
 /** Whether the head's size matters to what changed up to `to`. */

@@ -143,6 +143,19 @@ describe('what changed', () => {
     expect(rewritten.changed(1, null)).toEqual({ data: [0, 1024], zero: [1024, 3072] });
   });
 
+  test('reaches, from the beginning, as far as any content did: as librbd reports it, which cuts only what was there before', () => {
+    const told = history().write(0, 4096).snapshot().remove().write(0, 1024);
+    expect(told.changed(0, null)).toEqual({ data: [0, 4096], zero: [] });
+    const longBetween = history().write(0, 512).snapshot().write(0, 4096).snapshot().remove().write(0, 1024);
+    expect(longBetween.changed(1, null)).toEqual({ data: [0, 4096], zero: [] });
+  });
+
+  test('hides as much of a parent as an empty object covers, which is new to nobody from the beginning', () => {
+    const { object } = history().snapshot().write(0, 0);
+    expect(changedBetween(object, 1, null, 0, 4096)).toEqual({ data: [], zero: [0, 4096] });
+    expect(changedBetween(object, 0, null, 0, 4096)).toEqual(nothing);
+  });
+
   test('is nothing where the object came and went, or is the same', () => {
     const told = history().snapshot().write(0, 512).snapshot().remove();
     expect(told.changed(1, null)).toEqual(nothing);
