@@ -10,6 +10,8 @@ import { pipeSource } from './pipe-source.ts';
 export interface ByteSource {
   /** What messages call it, ready to be printed: `"a file"`, `standard input`. */
   readonly name?: string | undefined;
+  /** Tells these bytes from others that were, or will be, at the same place; absent where nothing does. */
+  readonly version?: string | undefined;
   /**
    * Reads at least one byte into `into` (which is not empty) and resolves to how many; 0 means the end, for good. A
    * source to which it makes a difference goes on until it has `least`, or the end.

@@ -107,6 +107,21 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/clone.ts'),
   },
   {
+    names: ['image-cache clone'],
+    summary: 'Make a volume of a source as a clone of its cached base.',
+    load: () => import('./commands/image-cache-clone.ts'),
+  },
+  {
+    names: ['image-cache ls', 'image-cache list'],
+    summary: 'List the bases that volumes are cloned from.',
+    load: () => import('./commands/image-cache-list.ts'),
+  },
+  {
+    names: ['image-cache purge'],
+    summary: 'Remove bases without clones.',
+    load: () => import('./commands/image-cache-purge.ts'),
+  },
+  {
     names: ['children'],
     summary: 'Display children of an image or its snapshot.',
     load: () => import('./commands/children.ts'),

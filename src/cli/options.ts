@@ -25,6 +25,7 @@ export type OptionGroup =
   | 'Stream'
   | 'S3'
   | 'New image'
+  | 'Cache'
   | 'Target'
   | 'Output'
   | 'Cluster';
@@ -130,6 +131,16 @@ const table = {
   },
   limit: { value: 'N', group: 'Target', describe: 'how many there may be', expects: 'a whole number' },
   'allow-shrink': { group: 'Target', describe: 'permit a smaller size' },
+
+  cache: { value: 'POOL[/NAMESPACE]', group: 'Cache', describe: 'where the bases are [as the volume]' },
+  key: { value: 'KEY', group: 'Cache', describe: 'what tells the source from any other [path and time of change]' },
+  'max-count': { value: 'N', group: 'Cache', describe: 'bases there may be, else the least recently used go' },
+  'max-size': {
+    value: 'SIZE',
+    group: 'Cache',
+    describe: 'bytes that bases may have together, as 500G',
+    expects: 'a size above 0, as 500G',
+  },
 
   size: {
     alias: ['s'],

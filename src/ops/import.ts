@@ -28,6 +28,8 @@ export interface ImportOptions {
    * file tells of (format 2), if it is here; null: none.
    */
   parent?: ImageSpec | null;
+  /** Called when everything is written and flushed, the image still open: if it fails, so does the import (format 1). */
+  seal?: (image: WritableImage) => Promise<void>;
   /** Runs of zeros in blocks of this many bytes are not written (rbd's --sparse-size); 0: they are. */
   sparseBytes?: number;
   signal?: AbortSignal;
@@ -93,6 +95,7 @@ export async function importRaw(
       if (size !== null && end < size) throw changed(source, `the source ends at byte ${end}, it had ${size}`);
       if (end !== created) await target.resize(end);
       await target.flush();
+      await options.seal?.(target);
       return { size: end, snapshots: [], writtenBytes: writtenBytes - first.keptBytes(), parent: first.parent };
     });
   });

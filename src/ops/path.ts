@@ -1,5 +1,8 @@
 // A path of the command line as a stream: `-` is stdin or stdout, `s3://bucket/key` an object, the rest a file.
 
+import { stat } from 'node:fs/promises';
+import { closing } from '../bytes/closing.ts';
+import { ioFailure } from '../bytes/errno.ts';
 import { rateLimitedSink, rateLimitedSource } from '../bytes/rate.ts';
 import { createFileSink, fdSink, type ByteSink } from '../bytes/sink.ts';
 import { fdSource, fileSource, type ByteSource } from '../bytes/source.ts';
@@ -63,6 +66,19 @@ function watchingHead(source: ByteSource, onZstd: () => void): ByteSource {
     },
     close: () => source.close(),
   };
+}
+
+/**
+ * What tells what is at the path now from what was, or will be, there: size and time of a file, the ETag of an object. null for
+ * what has no such thing: a pipe, a device.
+ */
+export async function versionOf(path: string, options: PathOptions = {}): Promise<string | null> {
+  if (path === '-') return null;
+  if (isS3(path)) return closing(await openRaw(path, options), async ({ version }) => version ?? null);
+  const found = await stat(path, { bigint: true }).catch((error: unknown) => {
+    throw ioFailure(error, `cannot open "${printable(path)}"`);
+  });
+  return found.isFile() ? `${found.size} ${found.mtimeNs} ${found.ino}` : null;
 }
 
 /** Makes something new: a file or an object that exists is refused as `exists`. */

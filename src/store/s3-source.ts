@@ -58,6 +58,7 @@ export async function s3Source(options: S3SourceOptions): Promise<ByteSource> {
   const source = chunkSource(chunks());
   return {
     name: urlOf(options),
+    version: object.etag,
     async read(into) {
       try {
         return await source.read(into);
@@ -93,6 +94,10 @@ class StoredObject {
     this.#task = `cannot read ${nameOf(location, connection)}`;
     this.#signal = signal;
     this.#attempts = attempts;
+  }
+
+  get etag(): string | undefined {
+    return this.#etag;
   }
 
   /** How long it is; from now on only this version of it is read. */

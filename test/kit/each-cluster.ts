@@ -15,7 +15,7 @@ export interface TestCluster {
   otherPool: string;
   /** What a command line needs to find the cluster. */
   env: Record<string, string | undefined>;
-  dispose(): Promise<void>;
+  dispose: () => Promise<void>;
 }
 
 async function localCluster(): Promise<TestCluster> {
