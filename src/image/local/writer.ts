@@ -122,7 +122,11 @@ export class ObjectWriter {
   /** Gives the object what shows through, unless it is there or nothing does: the parent may go then. */
   async copyUp(objectNo: number): Promise<void> {
     this.#check();
-    await this.#turns.alone(objectNo, async () => {
+    const growth = async () => {
+      const shown = this.#objectAt(objectNo).head === null ? await this.#parentBytes(objectNo) : null;
+      return { bytes: shown?.length ?? 0, objects: shown === null ? 0 : 1 };
+    };
+    const copy = async () => {
       const object = this.#objectAt(objectNo);
       const copied = await this.copyOfParent(objectNo, object);
       if (copied === null) return;
@@ -130,7 +134,8 @@ export class ObjectWriter {
       await this.#keepingFiles(objectNo, [copied.file], () =>
         this.#commit(objectNo, { ...object, seq, head: copied.file }, EXISTS, copied.snaps),
       );
-    });
+    };
+    await this.#quota.admit(growth, () => this.#turns.alone(objectNo, copy));
   }
 
   /**

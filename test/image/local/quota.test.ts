@@ -51,3 +51,29 @@ test.for<[string, Quota]>([
   expect(counts.reduce((sum, count) => sum + count, 0)).toBe(objects);
   await pool.removePool('volumes', { force: true });
 });
+
+test('a flatten past the quota is refused, and done once there is more room', async () => {
+  await pool.createPool('others');
+  const spec = (image: string, snap: string | null = null) => ({ pool: 'others', namespace: '', image, snap });
+  await pool.create(spec('base'), { size: 8 * objectBytes, order: 12 });
+  const base = await pool.openToWrite(spec('base'));
+  const bytes = Buffer.alloc(8 * objectBytes);
+  bytes.fill(7, 0, 5 * objectBytes);
+  await base.write(0, bytes);
+  await base.createSnapshot('s');
+  await base.close();
+  await pool.clone(spec('base', 's'), spec('kid'), { cloneFormat: 2 });
+  const kid = await pool.openToWrite(spec('kid'));
+  await pool.setQuota('others', { maxObjects: 8 + 4 });
+  await expect(kid.flatten()).rejects.toMatchObject({ code: 'quota' });
+  const found = Buffer.alloc(bytes.length);
+  await kid.read(0, found);
+  expect(found.equals(bytes)).toBe(true);
+  // what the parent has as zeros takes nothing
+  await pool.setQuota('others', { maxObjects: 8 + 5 });
+  await kid.flatten();
+  expect((await kid.info()).parent).toBe(null);
+  await kid.read(0, found);
+  expect(found.equals(bytes)).toBe(true);
+  await kid.close();
+});
