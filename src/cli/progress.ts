@@ -1,4 +1,4 @@
-// Progress on a terminal: one line on stderr that is written over, and one line of summary at the end.
+// Progress on a terminal: a line or two on stderr that are written over, and one line of summary at the end.
 
 import { bytesText } from './print.ts';
 
@@ -17,13 +17,17 @@ export interface Progress {
 
 export const silent: Progress = { update() {}, backup() {}, steps() {}, finish() {}, clear() {} };
 
-export interface BackupAt {
+export interface Moved {
+  bytesRead: number;
+  bytesChanged: number;
+  bytesStored: number;
+}
+
+export interface BackupAt extends Moved {
   reached: number;
   size: number;
-  bytesRead: number;
-  bytesStored: number;
-  /** Of all images together; null where there is only one. */
-  inAll: { bytesRead: number; bytesStored: number } | null;
+  /** All images together; null where there is only one. */
+  inAll: (Moved & { images: number; done: number; elapsedMs: number }) | null;
 }
 
 const intervalMs = 100;
@@ -38,27 +42,31 @@ export interface ProgressOptions {
 export function terminalProgress({ task, write, columns, nowMs }: ProgressOptions): Progress {
   const startMs = nowMs();
   let shownMs = Number.NEGATIVE_INFINITY;
-  let shown = false;
+  /** Lines that are there, the cursor in the first of them. */
+  let shown = 0;
   let backupFrom: { at: BackupAt; ms: number } | null = null;
+  const erase = '\x1b[K';
   const clear = (): void => {
-    if (shown) write('\r\x1b[K');
-    shown = false;
+    if (shown > 0) write(`\r${erase}${`\n${erase}`.repeat(shown - 1)}${up(shown - 1)}`);
+    shown = 0;
   };
-  const show = (line: (elapsedMs: number) => string): void => {
+  const show = (linesOf: (elapsedMs: number, width: number) => string[]): void => {
     const now = nowMs();
     if (now - shownMs < intervalMs) return;
     shownMs = now;
-    shown = true;
-    write(`\r${line(now - startMs).slice(0, Math.max(columns() - 1, 10))}\x1b[K`);
+    const width = Math.max(columns() - 1, 10);
+    const lines = linesOf(now - startMs, width);
+    shown = Math.max(shown, lines.length);
+    write(`\r${lines.map((line) => line.slice(0, width) + erase).join('\n')}${up(lines.length - 1)}`);
   };
   return {
-    update: (done, total) => show((elapsedMs) => progressLine(task, done, total, elapsedMs)),
+    update: (done, total) => show((elapsedMs) => [progressLine(task, done, total, elapsedMs)]),
     backup(at) {
       // One that goes on does not begin at 0.
       const from = (backupFrom ??= { at, ms: nowMs() });
-      show(() => backupLine(task, at, from.at, nowMs() - from.ms));
+      show((_, width) => backupLines(task, at, from.at, nowMs() - from.ms, width));
     },
-    steps: (done, total) => show(() => `${task}:${percentOf(done, total)}`),
+    steps: (done, total) => show(() => [`${task}:${percentOf(done, total)}`]),
     finish(summary) {
       clear();
       const seconds = ((nowMs() - startMs) / 1000).toFixed(1);
@@ -67,6 +75,8 @@ export function terminalProgress({ task, write, columns, nowMs }: ProgressOption
     clear,
   };
 }
+
+const up = (lines: number): string => (lines === 0 ? '' : `\r\x1b[${lines}A`);
 
 /** `Exporting image: 42% (1.2 GiB of 2.9 GiB, 310 MiB/s, 0:05 left)`; the parts that nobody knows are left out. */
 export function progressLine(task: string, done: number, total: number | null, elapsedMs: number): string {
@@ -80,20 +90,50 @@ export function progressLine(task: string, done: number, total: number | null, e
 }
 
 /**
- * `Backing up vm: 42% (1.2 GiB read, 310 MiB/s, 0:05 left, 240 MiB stored)`. The rate is of what is read since `from`; what
- * is left is told by the way through the image, of which not everything is read.
+ * `Backing up vm: 42% (1.2 GiB read, 1 GiB changed, 240 MiB stored, 310 MiB/s, 0:05 left)`, and a second line of all images
+ * where there are several. The rate is of what is read since `from`; what is left is told by the way through the image, of
+ * which not everything is read, and in all by images.
  */
-export function backupLine(task: string, at: BackupAt, from: BackupAt, elapsedMs: number): string {
-  const { reached, size, bytesRead, bytesStored, inAll } = at;
-  const parts = [`${bytesText(bytesRead)} read`];
-  if (elapsedMs >= 1000) {
-    parts.push(`${bytesText(Math.round(((bytesRead - from.bytesRead) / elapsedMs) * 1000))}/s`);
-    const way = reached - from.reached;
-    if (way > 0) parts.push(`${clock((((size - reached) / way) * elapsedMs) / 1000)} left`);
-  }
-  parts.push(`${bytesText(bytesStored)} stored`);
-  if (inAll !== null) parts.push(`in all ${bytesText(inAll.bytesRead)} read, ${bytesText(inAll.bytesStored)} stored`);
-  return `${task}:${percentOf(reached, size)} (${parts.join(', ')})`;
+export function backupLines(task: string, at: BackupAt, from: BackupAt, elapsedMs: number, width: number): string[] {
+  const { reached, size, inAll } = at;
+  const way = reached - from.reached;
+  const line = fitted(
+    `${task}:${percentOf(reached, size)}`,
+    moved(at),
+    elapsedMs < 1000 ? [] : pace(at.bytesRead - from.bytesRead, elapsedMs, way > 0 ? (size - reached) / way : null),
+    width,
+  );
+  if (inAll === null) return [line];
+  const done = inAll.done + (size === 0 ? 1 : reached / size);
+  const head = `In all: ${inAll.done} of ${inAll.images} images`;
+  const { bytesRead } = inAll;
+  return [line, fitted(head, moved(inAll), pace(bytesRead, inAll.elapsedMs, (inAll.images - done) / done), width)];
+}
+
+const moved = ({ bytesRead, bytesChanged, bytesStored }: Moved): string[] => [
+  `${bytesText(bytesRead)} read`,
+  `${bytesText(bytesStored)} stored`,
+  `${bytesText(bytesChanged)} changed`,
+];
+
+/** `left`: how many times as much as is done; null: nobody knows. */
+const pace = (bytes: number, elapsedMs: number, left: number | null): string[] => [
+  ...(left === null || !Number.isFinite(left) ? [] : [`${clock((left * elapsedMs) / 1000)} left`]),
+  ...(elapsedMs > 0 ? [`${bytesText(Math.round((bytes / elapsedMs) * 1000))}/s`] : []),
+];
+
+/** As many of the parts as there is room for; of both kinds the first ones count most. */
+function fitted(head: string, amounts: readonly string[], times: readonly string[], width: number): string {
+  const text = (some: number, more: number): string =>
+    `${head} (${[...amounts.slice(0, some), ...times.slice(0, more).toReversed()].join(', ')})`;
+  const fits = [
+    [3, 2],
+    [2, 2],
+    [2, 1],
+    [1, 1],
+  ].find(([some = 0, more = 0]) => text(some, more).length <= width);
+  const [some = 1, more = 0] = fits ?? [];
+  return text(some, more);
 }
 
 const percentOf = (done: number, total: number): string =>

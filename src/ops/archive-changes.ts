@@ -24,8 +24,19 @@ export interface ArchiveJob {
   trim: boolean;
   dropZeros: boolean;
   signal?: AbortSignal | undefined;
-  /** After each task: where in the image the work has come to; bytes read of the image, and bytes of frames. */
-  onProgress?: (reached: number, bytesRead: number, bytesStored: number) => void;
+  /** After each task. */
+  onProgress?: (at: ArchiveProgress) => void;
+}
+
+export interface ArchiveProgress {
+  /** Where in the image the work has come to. */
+  reached: number;
+  /** Of the image. */
+  bytesRead: number;
+  /** Of data that is new. */
+  bytesChanged: number;
+  /** Of frames. */
+  bytesStored: number;
 }
 
 /** Resolves to the bytes that were read of the image, when the last frame was appended. */
@@ -34,6 +45,7 @@ export async function archiveChanges(job: ArchiveJob): Promise<number> {
   const spare: ArrayBuffer[] = [];
   const ends: { end: number; bytes: number }[] = [];
   let bytesRead = 0;
+  let bytesChanged = 0;
   let bytesStored = 0;
 
   const read = async ({ plan, old }: Planned): Promise<PackTask> => {
@@ -58,7 +70,8 @@ export async function archiveChanges(job: ArchiveJob): Promise<number> {
     await writer.append(frame, end);
     bytesRead += bytes;
     bytesStored += frame.bytes?.length ?? 0;
-    onProgress?.(end, bytesRead, bytesStored);
+    for (let i = 1; i < frame.records.length; i += 2) bytesChanged += Math.max(0, frame.records[i]!);
+    onProgress?.({ reached: end, bytesRead, bytesChanged, bytesStored });
   }
   return bytesRead;
 }

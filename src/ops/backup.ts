@@ -16,7 +16,7 @@ import { type Lock, takeLock } from '../repo/lock.ts';
 import { StateCursor } from '../repo/overlay.ts';
 import { Packer } from '../repo/packer.ts';
 import type { Repository } from '../repo/repository.ts';
-import { archiveChanges } from './archive-changes.ts';
+import { archiveChanges, type ArchiveProgress } from './archive-changes.ts';
 import { type BackupChoices, type BackupPlan, planBackup, snapshotById } from './backup-plan.ts';
 import { recoverBackup, settleBackup } from './backup-recovery.ts';
 import type { BackupSource } from './backup-source.ts';
@@ -46,12 +46,9 @@ export interface BackupOptions extends BackupChoices {
   onProgress?: (progress: BackupProgress) => void;
 }
 
-export interface BackupProgress {
-  /** Where in the image the work has come to, of its size. */
-  reached: number;
+/** Where the work has come to in the image, of its size. */
+export interface BackupProgress extends ArchiveProgress {
   size: number;
-  bytesRead: number;
-  bytesStored: number;
 }
 
 export interface BackupResult {
@@ -285,8 +282,7 @@ async function archiveRest(
     trim: method === 'compare' || (options.trim ?? false),
     dropZeros: method === 'full',
     signal,
-    onProgress: (at, bytesRead, bytesStored) =>
-      onProgress?.({ reached: at, size: info.size, bytesRead, bytesStored: storedBytes + bytesStored }),
+    onProgress: (at) => onProgress?.({ ...at, size: info.size, bytesStored: storedBytes + at.bytesStored }),
   });
   await checkStillThere(image, diff);
   return bytesRead;

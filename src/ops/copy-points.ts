@@ -198,7 +198,7 @@ async function digestAnew(
       trim: false,
       dropZeros: below === null,
       signal: cut.signal,
-      onProgress: (reached) => onProgress(reached),
+      onProgress: ({ reached }) => onProgress(reached),
     });
     if (there !== null) await forgetCut(there, size, packer, writer);
     const written = await writer.finish(size);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { picture } from '../../src/cli/picture.ts';
 import { bytesText, list, listPrinter, object, optional, table, timeText, toJson, toXml } from '../../src/cli/print.ts';
-import { backupLine, progressLine, terminalProgress } from '../../src/cli/progress.ts';
+import { backupLines, progressLine, terminalProgress } from '../../src/cli/progress.ts';
 import { ChangeMap } from '../../src/ops/change-map.ts';
 
 describe('what is printed', () => {
@@ -74,21 +74,44 @@ describe('progress', () => {
     expect(progressLine('Exporting', 0, 0, 0)).toContain('100%');
   });
 
-  test('says of a backup what it reads and stores, of one image and of all', () => {
+  test('says of a backup what it reads, finds and stores, of one image and of all, as far as there is room', () => {
     const mib = 1 << 20;
-    const from = { reached: 0, size: 1 << 30, bytesRead: 0, bytesStored: 0, inAll: null };
-    const at = { ...from, reached: 256 * mib, bytesRead: 128 * mib, bytesStored: 32 * mib };
-    expect(backupLine('Backing up vm', at, from, 2000)).toBe(
-      'Backing up vm: 25% (128 MiB read, 64 MiB/s, 0:06 left, 32 MiB stored)',
-    );
-    const inAll = { bytesRead: 1 << 30, bytesStored: 512 * mib };
-    expect(backupLine('Backing up 2 of 7 images, vm', { ...at, inAll }, from, 0)).toBe(
-      'Backing up 2 of 7 images, vm: 25% (128 MiB read, 32 MiB stored, in all 1 GiB read, 512 MiB stored)',
-    );
+    const nothing = { bytesRead: 0, bytesChanged: 0, bytesStored: 0 };
+    const from = { ...nothing, reached: 0, size: 1 << 30, inAll: null };
+    const at = { ...from, reached: 256 * mib, bytesRead: 128 * mib, bytesChanged: 100 * mib, bytesStored: 32 * mib };
+    expect(backupLines('Backing up vm', at, from, 2000, 90)).toEqual([
+      'Backing up vm: 25% (128 MiB read, 32 MiB stored, 100 MiB changed, 64 MiB/s, 0:06 left)',
+    ]);
+    expect(backupLines('Backing up vm', at, from, 2000, 79)).toEqual([
+      'Backing up vm: 25% (128 MiB read, 32 MiB stored, 64 MiB/s, 0:06 left)',
+    ]);
+    const all = { bytesRead: 1 << 30, bytesChanged: 1 << 30, bytesStored: 512 * mib };
+    const inAll = { ...all, images: 7, done: 1, elapsedMs: 4000 };
+    expect(backupLines('Backing up volumes/vm-2', { ...at, inAll }, from, 2000, 79)).toEqual([
+      'Backing up volumes/vm-2: 25% (128 MiB read, 32 MiB stored, 64 MiB/s, 0:06 left)',
+      'In all: 1 of 7 images (1 GiB read, 512 MiB stored, 256 MiB/s, 0:19 left)',
+    ]);
     // One that goes on at the half: what is left is told by what was done since.
     const resumed = { ...from, reached: 512 * mib };
-    expect(backupLine('Backing up vm', { ...resumed, reached: 768 * mib }, resumed, 2000)).toContain('75% ');
-    expect(backupLine('Backing up vm', { ...resumed, reached: 768 * mib }, resumed, 2000)).toContain('0:02 left');
+    const [line] = backupLines('Backing up vm', { ...resumed, reached: 768 * mib }, resumed, 2000, 90);
+    expect(line).toContain('75% ');
+    expect(line).toContain('0:02 left');
+  });
+
+  test('takes two lines away again', () => {
+    let written = '';
+    const progress = terminalProgress({
+      task: 'Backing up vm',
+      write: (text) => void (written += text),
+      columns: () => 80,
+      nowMs: () => 0,
+    });
+    const moved = { bytesRead: 1, bytesChanged: 1, bytesStored: 1 };
+    progress.backup({ ...moved, reached: 1, size: 2, inAll: { ...moved, images: 2, done: 0, elapsedMs: 0 } });
+    expect(written).toMatch(/^\rBacking up vm: 50% .*\x1b\[K\nIn all: 0 of 2 images .*\x1b\[K\r\x1b\[1A$/);
+    written = '';
+    progress.clear();
+    expect(written).toBe('\r\x1b[K\n\x1b[K\r\x1b[1A');
   });
 
   test('writes over one line that fits the terminal, ten times a second at most, and leaves a summary', () => {

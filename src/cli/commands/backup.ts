@@ -14,6 +14,7 @@ import { runHook } from '../hooks.ts';
 import { cluster } from '../options.ts';
 import { attempt, conclude, failed, type Outcome } from '../per-image.ts';
 import { bytesText, type Field, optional } from '../print.ts';
+import type { Moved } from '../progress.ts';
 import { placeOf, storeOptions, withRepository } from '../repository.ts';
 import { usage } from '../args.ts';
 import { millisecondsFrom } from '../values.ts';
@@ -49,7 +50,7 @@ export const command: Command = {
     'The snapshot that a backup makes stays until the next backup is complete; the image needs it to tell what changed. ' +
     'If it is lost, everything is read and compared, and only what differs is stored; --compare asks for that, after a ' +
     'rollback on an image with many snapshots, or whenever an object map is doubted. A run that was interrupted goes on ' +
-    'when it is started again. One line for each image is printed on standard error; with --json the result goes to ' +
+    'when it is started again. A line for each image, and one for all, is printed on standard error; with --json the result goes to ' +
     'standard output. One image that fails does not keep the others from being backed up; the status is that of the first ' +
     'failure. The hooks get RBDELTA_IMAGE; --post runs also when the snapshot could not be made, or --pre was ended.',
   async run(call) {
@@ -79,14 +80,19 @@ export const command: Command = {
       const returnsMemory = where.startsWith('s3://');
       await withSources(call, words, { outcomes, returnsMemory }, async (sources) => {
         if (snap !== null && sources.length > 1) throw usage('--snap names a snapshot of one image, not of several');
-        const run: Run = { count: sources.length, bytesRead: 0, bytesStored: 0 };
+        const beganMs = performance.now();
+        const run: Run = { count: sources.length, beganMs, bytesRead: 0, bytesChanged: 0, bytesStored: 0 };
         for (const [index, source] of sources.entries()) {
           const work = () => one(call, repository, source, options(source), { ...run, index });
           const outcome = await attempt(call, source.name, work);
           outcomes.push(outcome);
-          run.bytesRead += outcome.result?.result?.bytesRead ?? 0;
-          run.bytesStored += outcome.result?.result?.storedBytes ?? 0;
+          const done = outcome.result?.result ?? null;
+          if (done === null) continue;
+          run.bytesRead += done.bytesRead;
+          run.bytesChanged += done.dataBytes;
+          run.bytesStored += done.storedBytes;
         }
+        tellAll(call, run, outcomes);
       });
     });
     return conclude(call, outcomes, ({ plan, result }) => [
@@ -102,10 +108,21 @@ interface Done {
 }
 
 /** How many images there are, and what was done for those that are finished. */
-interface Run {
+interface Run extends Moved {
   count: number;
-  bytesRead: number;
-  bytesStored: number;
+  beganMs: number;
+}
+
+/** One line about several images, where any was backed up. */
+function tellAll(call: Call, run: Run, outcomes: readonly Outcome<Done>[]): void {
+  const done = outcomes.filter(({ result }) => result?.result != null).length;
+  if (done < 2) return;
+  const { bytesRead, bytesChanged, bytesStored, beganMs } = run;
+  const of = done === outcomes.length ? '' : ` of ${outcomes.length}`;
+  call.notice(
+    `${done}${of} images: ${bytesText(bytesRead)} read, ${bytesText(bytesChanged)} changed, ` +
+      `${bytesText(bytesStored)} stored, ${((performance.now() - beganMs) / 1000).toFixed(1)} s`,
+  );
 }
 
 /** Backs one image up, and says in one line what was done. */
@@ -114,23 +131,26 @@ async function one(
   repository: Repository,
   source: BackupSource,
   options: BackupOptions,
-  { count, index, ...before }: Run & { index: number },
+  { count, beganMs, index, ...before }: Run & { index: number },
 ): Promise<Done> {
   if (call.args.has('dry-run')) {
     const plan = await dryBackup(repository, source, options);
     if (!call.args.has('json')) await call.stdout.write(`${planText(source, plan)}\n`);
     return { plan, result: null };
   }
-  const name = printable(source.name);
-  const progress = call.progress(
-    count === 1 ? `Backing up ${name}` : `Backing up ${index + 1} of ${count} images, ${name}`,
-  );
+  const progress = call.progress(`Backing up ${printable(source.name)}`);
   const result = await backup(repository, source, {
     ...options,
     onProgress(at) {
-      const bytesRead = before.bytesRead + at.bytesRead;
-      const bytesStored = before.bytesStored + at.bytesStored;
-      progress.backup({ ...at, inAll: count === 1 ? null : { bytesRead, bytesStored } });
+      const inAll = {
+        images: count,
+        done: index,
+        elapsedMs: performance.now() - beganMs,
+        bytesRead: before.bytesRead + at.bytesRead,
+        bytesChanged: before.bytesChanged + at.bytesChanged,
+        bytesStored: before.bytesStored + at.bytesStored,
+      };
+      progress.backup({ ...at, inAll: count === 1 ? null : inAll });
     },
   });
   progress.clear();
