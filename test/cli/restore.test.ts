@@ -41,7 +41,7 @@ test('a new image, a file, an image in place; what is named and how it is refuse
   expect(await run(['restore', 'repo', 'volumes/vm@latest', 'backups/new'])).toEqual({
     status: 0,
     stdout: '',
-    stderr: '',
+    stderr: expect.stringMatching(/^rbdelta: restored .* of volumes\/vm: .* fetched, .* written, [\d.]+ s\n$/),
   });
   expect(contents[1]!.equals(await contentOf(world, 'backups/new'))).toBe(true);
   await ok(`restore repo ${ids[0]} file:old.raw`);

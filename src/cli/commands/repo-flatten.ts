@@ -37,7 +37,8 @@ export const command: Command = {
         ...forgetOptions(call),
         onProgress: (reached, size) => progress.update(reached, size),
       });
-      progress.finish(
+      progress.clear();
+      call.notice(
         done === null
           ? `${entry.id} is a full already`
           : `${entry.id} is a full: ${bytesText(done.storedBytes)}, ${done.copiedFrames} frames as they were`,

@@ -98,7 +98,9 @@ async function restore(call: Call, chain: Chain, target: Target): Promise<void> 
         : restoreToImage(chain, cluster, spec, create, options);
     });
   })();
-  finish(summary(chain, result));
+  // Whoever takes the bytes from a pipe takes them as from rbd.
+  if ('stdout' in target) finish(summary(chain, result));
+  else call.notice(`${summary(chain, result)}, ${result.seconds.toFixed(1)} s`);
   if (call.args.has('json')) await call.stdout.write(toJson(resultTree(chain, result), false));
 }
 
