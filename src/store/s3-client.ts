@@ -17,6 +17,8 @@ export interface S3Options extends ProxyOptions {
   pathStyle?: boolean;
   /** How often a request is tried in all; 5 if absent. Waits in between grow, by the SDK's standard strategy. */
   attempts?: number;
+  /** A server that says nothing for so long is gone, ms; a minute if absent. */
+  silenceMs?: number;
   /** Certificates (PEM) that are trusted instead of those that Node knows. */
   caFile?: string;
   /** Of what is large: `STANDARD_IA` and the like. */
@@ -84,7 +86,7 @@ export async function connectS3(options: S3Options = {}): Promise<S3Connection> 
 
 async function requestHandlerFor(
   url: URL,
-  { caFile, ...proxies }: S3Options,
+  { caFile, silenceMs = 60_000, ...proxies }: S3Options,
 ): Promise<NonNullable<S3ClientConfig['requestHandler']>> {
   const ca = caFile === undefined ? {} : { ca: await readCertificates(caFile) };
   const proxy = proxyFor(url, proxies);
@@ -93,8 +95,7 @@ async function requestHandlerFor(
     proxy === null
       ? ca
       : new (await import('hpagent')).HttpsProxyAgent({ proxy, keepAlive: true, maxSockets: 50, ...ca });
-  // A peer that is silent for a minute is gone.
-  return { connectionTimeout: 10_000, socketTimeout: 60_000, httpsAgent };
+  return { connectionTimeout: 10_000, socketTimeout: silenceMs, httpsAgent };
 }
 
 function parseSse(text: string): S3Connection['written'] {

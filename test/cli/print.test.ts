@@ -108,7 +108,9 @@ describe('progress', () => {
     });
     const moved = { bytesRead: 1, bytesChanged: 1, bytesStored: 1 };
     progress.backup({ ...moved, reached: 1, size: 2, inAll: { ...moved, images: 2, done: 0, elapsedMs: 0 } });
-    expect(written).toMatch(/^\rBacking up vm: 50% .*\x1b\[K\nIn all: 0 of 2 images .*\x1b\[K\r\x1b\[1A$/);
+    expect(written.startsWith('\rBacking up vm: 50% ')).toBe(true);
+    expect(written).toContain('\x1b[K\nIn all: 0 of 2 images ');
+    expect(written.endsWith('\x1b[K\r\x1b[1A')).toBe(true);
     written = '';
     progress.clear();
     expect(written).toBe('\r\x1b[K\n\x1b[K\r\x1b[1A');

@@ -19,6 +19,7 @@ import { readPoints } from '../../src/repo/catalog.ts';
 import { chainIds } from '../../src/repo/find-point.ts';
 import { loadChain } from '../../src/repo/chain.ts';
 import { initRepository, openRepository, type Repository } from '../../src/repo/repository.ts';
+import type { S3Options } from '../../src/store/s3-client.ts';
 import { openS3Store } from '../../src/store/s3-store.ts';
 import type { Store } from '../../src/store/port.ts';
 import { type FaultAction, type FaultyProxy, faultyProxy } from '../kit/http-faults.ts';
@@ -31,6 +32,8 @@ const spec: ImageSpec = { pool: 'rbd', namespace: '', image: 'vm', snap: null };
 const name = { pool: 'rbd', namespace: '', image: 'vm' };
 /** Small enough that a full has several, large enough that each is an upload in parts. */
 const segmentBytes = 9 * MiB;
+
+type Patience = Pick<S3Options, 'attempts' | 'silenceMs'>;
 
 const passing: Record<string, FaultAction> = {
   '500': { kind: 'answer', status: 500, code: 'InternalError' },
@@ -78,17 +81,17 @@ describe.skipIf(!on)('a line to S3 with faults', () => {
     await image.write(offset, data);
     await image.close();
   };
-  const open = async (prefix: string, endpoint: string, attempts?: number): Promise<Store> => {
-    const options = { endpoint, ...(attempts !== undefined && { attempts }) };
+  const open = async (prefix: string, endpoint: string, more: Patience = {}): Promise<Store> => {
+    const options = { endpoint, ...more };
     const store = await openS3Store(`s3://${bucket}/${prefix}`, options);
     stores.push(store);
     return store;
   };
   /** A new one: through the proxy, and past it. */
-  const both = async (attempts?: number): Promise<{ faulty: Repository; direct: Repository }> => {
+  const both = async (more?: Patience): Promise<{ faulty: Repository; direct: Repository }> => {
     const prefix = `r${repositories++}`;
     const direct = await initRepository(await open(prefix, process.env['AWS_ENDPOINT_URL'] ?? ''), Date.now());
-    return { direct, faulty: await openRepository(await open(prefix, proxy.url, attempts)) };
+    return { direct, faulty: await openRepository(await open(prefix, proxy.url, more)) };
   };
   const backUp = (repository: Repository): Promise<BackupResult> =>
     backup(repository, imageSource(cluster, spec), { version: '0.0.0', segmentBytes });
@@ -181,7 +184,7 @@ describe.skipIf(!on)('a line to S3 with faults', () => {
   }, 600_000);
 
   test('the server is gone from the n-th request on: the backup fails cleanly, the next one is whole', async () => {
-    const { faulty, direct } = await both(2);
+    const { faulty, direct } = await both({ attempts: 2 });
     const count = (await requestsOf(() => backUp(faulty))).length;
     for (let skip = 0; skip < count; skip += 2) {
       await write((skip % 10) * MiB + 99, noise(2000 + skip, 3 * MiB));
@@ -196,6 +199,35 @@ describe.skipIf(!on)('a line to S3 with faults', () => {
       await expectGood(`gone from request ${skip} of ${count} on`, direct, await backUp(direct));
     }
   }, 900_000);
+
+  test('a server that falls silent: once, it is asked again; for ever, it is a time-out, and the next backup is whole', async () => {
+    const { faulty, direct } = await both({ attempts: 3, silenceMs: 1500 });
+    const kinds = [
+      /^PUT .*partNumber=/,
+      /^POST .*uploadId=/,
+      /^PUT .*manifest\.json/,
+      /^GET .*list-type/,
+      /^PUT .*lock/,
+    ];
+    for (const [i, match] of kinds.entries()) {
+      await write(i * MiB + 5, noise(3000 + i, 10 * KiB));
+      proxy.faults.push({ match, times: 1, act: { kind: 'hang' } });
+      const made = await backup(faulty, imageSource(cluster, spec), { version: '0.0.0', segmentBytes, full: true });
+      expect({ match, times: proxy.faults[0]!.times }).toEqual({ match, times: 0 });
+      proxy.faults.length = 0;
+      await expectGood(`silent once at ${match.source}`, direct, made);
+      proxy.faults.push({ match: /^GET .*rbdiff\.zst/, times: 1, act: { kind: 'hang' } });
+      expect(await restored(faulty, made.point)).toBe(await truth(made.snapshot));
+      proxy.faults.length = 0;
+    }
+    proxy.faults.push({ match: /^PUT .*partNumber=/, act: { kind: 'hang' } });
+    await write(9 * MiB, noise(3100, 3 * MiB));
+    const failing = backup(faulty, imageSource(cluster, spec), { version: '0.0.0', segmentBytes, full: true });
+    await expect(failing).rejects.toMatchObject({ code: 'timeout' });
+    proxy.faults.length = 0;
+    await breakLocks(direct);
+    await expectGood('silent for ever', direct, await backUp(direct));
+  }, 300_000);
 
   test('a Complete that answers 500 though it worked is not a failure', async () => {
     const { faulty, direct } = await both();
