@@ -35,3 +35,12 @@ export interface Call {
   /** Shows on stderr how far a task is; silent where that is no terminal. */
   progress: (task: string) => Progress;
 }
+
+/** A command of the list: its code is loaded when it is called. */
+export interface CommandEntry {
+  /** The words of the command; the first is the one that is shown. */
+  names: readonly string[];
+  /** One line for the list of commands. */
+  summary: string;
+  load: () => Promise<{ command: Command }>;
+}

@@ -1,8 +1,8 @@
 // Shell completion, by yargs from the same tables: the script, and the answers that it asks rbdelta for.
 
 import type { Argv } from 'yargs';
-import type { Command } from './command.ts';
-import { type CommandEntry, commandOf, commands } from './commands.ts';
+import type { Command, CommandEntry } from './command.ts';
+import { commandOf, commands } from './commands.ts';
 import { options } from './options.ts';
 
 /** Prints the script for the shell that SHELL names. */

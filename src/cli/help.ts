@@ -1,8 +1,8 @@
 // Help: laid out by yargs (but for the examples, which it would wrap), from the same tables that the command line is read with.
 
 import type { Argv } from 'yargs';
-import type { Command } from './command.ts';
-import { type CommandEntry, commands } from './commands.ts';
+import type { Command, CommandEntry } from './command.ts';
+import { commands } from './commands.ts';
 import { type OptionGroup, options } from './options.ts';
 
 const widest = 100;
