@@ -135,6 +135,21 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/status.ts'),
   },
   {
+    names: ['lock ls', 'lock list'],
+    summary: 'Show locks held on an image.',
+    load: () => import('./commands/lock-list.ts'),
+  },
+  {
+    names: ['lock add'],
+    summary: 'Take a lock on an image.',
+    load: () => import('./commands/lock-add.ts'),
+  },
+  {
+    names: ['lock rm', 'lock remove'],
+    summary: 'Release a lock on an image.',
+    load: () => import('./commands/lock-remove.ts'),
+  },
+  {
     names: ['image-meta list', 'image-meta ls'],
     summary: 'Image metadata list keys with values.',
     load: () => import('./commands/image-meta-list.ts'),

@@ -175,3 +175,10 @@ export function poolNameFrom(args: Args, positionals: Positionals): string {
 
 /** The spec with the default pool in its place. */
 export const inPool = (named: NamedImage, pool: string): ImageSpec => ({ ...named, pool: named.pool ?? pool });
+
+/** The id of a lock, the next positional. Fails with `invalid` (22) as rbd does. */
+export function lockIdFrom(positionals: Positionals): string {
+  const id = positionals.take();
+  if (id === null || id === '') throw new RbdeltaError('invalid', 'lock id was not specified');
+  return id;
+}

@@ -129,6 +129,7 @@ const table = {
     describe: 'what expires before that time [now]',
     expects: 'a time, as now, 7 days or 2030-12-24',
   },
+  shared: { value: 'TAG', group: 'Target', describe: 'together with others of this tag' },
   limit: { value: 'N', group: 'Target', describe: 'how many there may be', expects: 'a whole number' },
   'allow-shrink': { group: 'Target', describe: 'permit a smaller size' },
 

@@ -16,6 +16,7 @@ import { type Codec, codec, type Utime } from './struct.ts';
 export * from './rbd-directory.ts';
 export * from './rbd-features.ts';
 export * from './rbd-header-v1.ts';
+export * from './rbd-lock.ts';
 export * from './rbd-snapshot.ts';
 export { type Codec, type Utime, utimeFromMs, utimeToMs } from './struct.ts';
 

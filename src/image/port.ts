@@ -91,6 +91,15 @@ export interface Image {
   close(): Promise<void>;
 }
 
+/** Locks that clients took on an image, all of one kind. */
+export interface ImageLocks {
+  exclusive: boolean;
+  /** What those that share it agree on; '' for an exclusive one. */
+  tag: string;
+  /** `client` as client.4123. */
+  lockers: { client: string; id: string; address: string }[];
+}
+
 /** A client that has an image open. */
 export interface Watcher {
   address: string;
@@ -221,6 +230,15 @@ export interface Cluster {
   rename(spec: ImageSpec, name: string): Promise<void>;
   /** Takes the image's name away and keeps the rest, for `protectedUntilMs` at least. */
   moveToTrash(spec: ImageSpec, protectedUntilMs: number | null): Promise<void>;
+  /** Locks that clients took (`rbd lock`), or that who writes has. */
+  locks(spec: ImageSpec): Promise<ImageLocks>;
+  /**
+   * Takes a lock for this client, who need not stay; shared with others of the same tag, unless that is null. `busy` while
+   * another one is in the way. An image with the feature exclusive-lock is not written while there is one (`readOnly`).
+   */
+  addLock(spec: ImageSpec, id: string, tag: string | null): Promise<void>;
+  /** Takes the lock off, whoever holds it. */
+  removeLock(spec: ImageSpec, id: string, client: string): Promise<void>;
   /** By rising id. */
   trash(pool: string, namespace: string): Promise<TrashedImage[]>;
   /** `spec.id` names it; `name` null: as it was called. */

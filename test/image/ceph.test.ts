@@ -5,6 +5,7 @@ import { connectCeph } from '../../src/image/ceph/index.ts';
 import { clonesSuite } from '../suites/clones.ts';
 import { clusterSuite } from '../suites/cluster.ts';
 import { copiesSuite } from '../suites/copies.ts';
+import { locksSuite } from '../suites/locks.ts';
 import { makePool, onCeph } from './ceph/pools.ts';
 
 describe.skipIf(!onCeph)('on a real Ceph', () => {
@@ -23,4 +24,5 @@ describe.skipIf(!onCeph)('on a real Ceph', () => {
   clusterSuite('Ceph', make);
   clonesSuite('Ceph', make);
   copiesSuite('Ceph', make);
+  locksSuite('Ceph', make);
 });

@@ -7,6 +7,7 @@ import { openLocalPool } from '../../src/image/local/index.ts';
 import { clonesSuite } from '../suites/clones.ts';
 import { clusterSuite } from '../suites/cluster.ts';
 import { copiesSuite } from '../suites/copies.ts';
+import { locksSuite } from '../suites/locks.ts';
 
 const make = async () => {
   const dir = await mkdtemp(join(tmpdir(), 'rbdelta-pool-'));
@@ -25,3 +26,4 @@ const make = async () => {
 clusterSuite('local pool', make);
 clonesSuite('local pool', make);
 copiesSuite('local pool', make);
+locksSuite('local pool', make);

@@ -17,7 +17,7 @@ interface Answer {
 
 type Line = Answer & { line: string };
 
-/** POOL is each one's own. */
+/** POOL is each one's own, CLIENT who holds the lock of that id. */
 const lines = `
 create --size 8M --object-size 1M POOL/par
 import --object-size 1M FILE POOL/full
@@ -128,6 +128,44 @@ object-map rebuild POOL/kid
 object-map rebuild POOL/kid@one
 create --size 4M --image-feature layering POOL/nomap
 object-map rebuild POOL/nomap
+lock ls POOL/renamed
+lock ls POOL/renamed --format json
+lock ls POOL/renamed --format xml
+lock add POOL/renamed id1
+lock ls POOL/renamed
+lock ls POOL/renamed --format json
+lock ls POOL/renamed --format xml --pretty-format
+ls -l POOL
+lock add POOL/renamed id2
+lock add POOL/renamed id2 --shared tag
+resize --size 9M POOL/renamed
+snap create POOL/renamed@z
+image-meta set POOL/renamed a b
+rename POOL/renamed POOL/again
+lock rm POOL/renamed id1 client.1
+lock rm POOL/renamed id1 foo
+lock rm POOL/renamed id1
+lock rm POOL/renamed
+lock rm POOL/renamed id1 CLIENT
+lock rm POOL/renamed id1 client.1
+lock add POOL/renamed id1 --shared tag
+lock ls POOL/renamed
+lock add POOL/renamed id2 --shared tag
+lock add POOL/renamed id3 --shared tag2
+lock add POOL/renamed id3
+lock list POOL/renamed
+lock list POOL/renamed --format json
+ls -l POOL --format json
+lock remove POOL/renamed id1 CLIENT
+lock remove POOL/renamed id2 CLIENT
+lock add POOL/renamed
+lock add
+lock ls
+lock ls POOL/renamed@b
+lock add POOL/renamed@b x
+lock ls POOL/nosuch
+lock add POOL/nosuch x
+lock rm POOL/nosuch x client.1
 cp POOL/kid POOL/c1
 cp POOL/kid POOL/c1
 cp POOL/kid@one POOL/c2
@@ -240,7 +278,13 @@ describe.skipIf(!on)('verbs', () => {
     await rm(dir, { recursive: true });
   });
 
-  async function answer(side: 'rbd' | 'ceph' | 'local', line: string): Promise<Answer> {
+  async function answer(side: 'rbd' | 'ceph' | 'local', line: string, shown: typeof plain = plain): Promise<Answer> {
+    if (line.endsWith(' CLIENT')) {
+      const [, , image = '', id = ''] = line.split(' ');
+      const { stdout: locks } = await answer(side, `lock ls ${image} --format json`, (text) => text);
+      const { locker } = (JSON.parse(locks) as { id: string; locker: string }[]).find((one) => one.id === id)!;
+      return answer(side, line.replace('CLIENT', locker));
+    }
     const words = line
       .replaceAll('POOL', pools[side])
       .replaceAll('FILE', join(dir, 'raw'))
@@ -248,7 +292,7 @@ describe.skipIf(!on)('verbs', () => {
       .split(' ');
     if (side === 'rbd') {
       const { status, stdout } = await run('rbd', words, { env: { TZ: 'UTC' } });
-      return { status, stdout: plain(stdout.toString(), pools.rbd) };
+      return { status, stdout: shown(stdout.toString(), pools.rbd) };
     }
     // a clone has data, onto which rbdelta imports nothing unless it is told to
     if (words[0] === 'import-diff') words.push('--force');
@@ -261,7 +305,7 @@ describe.skipIf(!on)('verbs', () => {
       columns: () => 80,
       progress: false,
     });
-    return { status, stdout: plain(stdout, pools[side]) };
+    return { status, stdout: shown(stdout, pools[side]) };
   }
 
   test('rbdelta answers as rbd does, on Ceph and on the local pool', async () => {
@@ -280,10 +324,13 @@ describe.skipIf(!on)('verbs', () => {
 const plain = (text: string, pool: string): string =>
   text
     .replaceAll(pool, 'POOL')
+    .replaceAll(/127\.0\.0\.1:0\/\d+/gu, '-')
     .replaceAll(/\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/gu, 'UUID')
     .replaceAll(/\b(?=[0-9a-f]*[0-9])[0-9a-f]{10,14}\b/gu, 'ID')
     .replaceAll(/[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d [\d:]{8} \d{4}/gu, 'TIME')
     .replaceAll(/("snapshot_id":|<snapshot_id>)\d+/gu, '$1N')
+    .replaceAll(/\bclient\.\d+/gu, 'client.N')
+    .replaceAll(/^(Locker .*Address|client\.N .*-) +$/gmu, '$1')
     .replaceAll(/^ *\d+ {2}/gmu, 'N  ')
     .replaceAll(/ {2,}/gu, '  ')
     // By id, which is another one each time: in the order of the names.

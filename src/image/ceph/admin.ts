@@ -10,6 +10,7 @@ import { check, errnoName, failure } from './errno.ts';
 import { readInfo } from './header.ts';
 import { expectNamespace, find, noSnapshot, openHead } from './image.ts';
 import { withImageOptions } from './image-options.ts';
+import { refuseLocked } from './locked.ts';
 import { readOmap } from './objects.ts';
 import { throttled } from './progress.ts';
 
@@ -58,6 +59,7 @@ export async function removeImage(connection: Connection, spec: ImageSpec, onPro
   const { native } = connection;
   refuseSnapshot(spec);
   const location = await find(connection, spec);
+  await refuseLocked(connection, location, printable(formatSpec(spec)));
   const { io } = location;
   const name = cName(spec.image, 'image');
   const result = onProgress

@@ -11,6 +11,7 @@ import type {
   CreateOptions,
   DeepCopyOptions,
   Image,
+  ImageLocks,
   Progress,
   StoredObject,
   TrashedImage,
@@ -32,6 +33,8 @@ import { type CephFacts, readFacts } from './facts.ts';
 import { readInfo } from './header.ts';
 import { adopt, CephImage, find, noSnapshot, openHead, openPointer } from './image.ts';
 import { listObjects } from './inside.ts';
+import { refuseLocked } from './locked.ts';
+import { addLock, listLocks, removeLock } from './locks.ts';
 import { createNamespace, listNamespaces, removeNamespace } from './namespaces.ts';
 import { readOmap } from './objects.ts';
 import { listTrash, moveToTrash, removeFromTrash, renameImage, restoreFromTrash } from './trash.ts';
@@ -95,6 +98,7 @@ export class CephCluster implements Cluster {
     const location = await find(connection, spec);
     const { features } = await readInfo(connection, location, null);
     if (features & feature.nonPrimary) throw notPrimary(label);
+    await refuseLocked(connection, location, label);
     const pointer = await openHead(connection, location, label);
     const siblings = this.#open;
     return await adopt(
@@ -150,6 +154,18 @@ export class CephCluster implements Cluster {
 
   moveToTrash(spec: ImageSpec, protectedUntilMs: number | null): Promise<void> {
     return moveToTrash(this.#connection, spec, protectedUntilMs);
+  }
+
+  locks(spec: ImageSpec): Promise<ImageLocks> {
+    return listLocks(this.#connection, spec);
+  }
+
+  addLock(spec: ImageSpec, id: string, tag: string | null): Promise<void> {
+    return addLock(this.#connection, spec, id, tag);
+  }
+
+  removeLock(spec: ImageSpec, id: string, client: string): Promise<void> {
+    return removeLock(this.#connection, spec, id, client);
   }
 
   trash(pool: string, namespace: string): Promise<TrashedImage[]> {

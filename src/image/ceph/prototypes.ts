@@ -13,6 +13,7 @@ export const prototypes = {
     rados_connect: 'int rados_connect(void *cluster)',
     rados_shutdown: 'void rados_shutdown(void *cluster)',
     rados_cluster_fsid: 'int rados_cluster_fsid(void *cluster, void *buffer, size_t length)',
+    rados_get_instance_id: 'uint64_t rados_get_instance_id(void *cluster)',
     rados_pool_list: 'int rados_pool_list(void *cluster, void *buffer, size_t length)',
     rados_pool_reverse_lookup: 'int rados_pool_reverse_lookup(void *cluster, int64_t id, void *buffer, size_t length)',
     rados_mon_command:
@@ -28,6 +29,7 @@ export const prototypes = {
     rados_nobjects_list_next:
       'int rados_nobjects_list_next(void *list, _Out_ void **name, _Out_ void **key, _Out_ void **namespace)',
     rados_nobjects_list_close: 'void rados_nobjects_list_close(void *list)',
+    rados_getxattr: 'int rados_getxattr(void *io, const void *object, const void *name, void *buffer, size_t length)',
     rados_read: 'int rados_read(void *io, const void *object, void *buffer, size_t length, uint64_t offset)',
     rados_create_read_op: 'void *rados_create_read_op()',
     rados_release_read_op: 'void rados_release_read_op(void *op)',
@@ -76,6 +78,10 @@ export const prototypes = {
     rbd_lock_get_owners_cleanup: 'void rbd_lock_get_owners_cleanup(void *owners, size_t count)',
     rbd_list_lockers:
       'int64_t rbd_list_lockers(void *image, _Out_ int *exclusive, void *tag, _Inout_ size_t *tagLength, void *clients, _Inout_ size_t *clientsLength, void *cookies, _Inout_ size_t *cookiesLength, void *addresses, _Inout_ size_t *addressesLength)',
+    rbd_lock_exclusive: 'int rbd_lock_exclusive(void *image, const void *cookie)',
+    rbd_lock_shared: 'int rbd_lock_shared(void *image, const void *cookie, const void *tag)',
+    rbd_unlock: 'int rbd_unlock(void *image, const void *cookie)',
+    rbd_break_lock: 'int rbd_break_lock(void *image, const void *client, const void *cookie)',
     rbd_snap_set: 'int rbd_snap_set(void *image, const void *name)',
     rbd_rebuild_object_map: 'int rbd_rebuild_object_map(void *image, RbdProgress *progress, void *arg)',
     rbd_watchers_list: 'int rbd_watchers_list(void *image, void *watchers, _Inout_ size_t *count)',

@@ -8,6 +8,7 @@ import { refuseSnapshot } from './admin.ts';
 import { type Connection, cName } from './connection.ts';
 import { check, errnoName } from './errno.ts';
 import { expectNamespace, find } from './image.ts';
+import { refuseLocked } from './locked.ts';
 import { throttled } from './progress.ts';
 
 /** rbd_trash_image_info_t */
@@ -30,7 +31,9 @@ export async function renameImage(connection: Connection, spec: ImageSpec, name:
 
 export async function moveToTrash(connection: Connection, spec: ImageSpec, untilMs: number | null): Promise<void> {
   refuseSnapshot(spec);
-  const { io } = await find(connection, spec);
+  const location = await find(connection, spec);
+  await refuseLocked(connection, location, printable(formatSpec(spec)));
+  const { io } = location;
   const delay = untilMs === null ? 0 : Math.max(0, Math.ceil((untilMs - Date.now()) / 1000));
   const result = await connection.native.callAsync('rbd_trash_move', io.pointer, cName(spec.image, 'image'), delay);
   check(result, () => `move ${printable(formatSpec(spec))} to the trash`);

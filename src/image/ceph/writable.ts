@@ -7,6 +7,8 @@ import type { ClusterImage, Progress } from '../port.ts';
 import { cName } from './connection.ts';
 import { check, errnoName, failure } from './errno.ts';
 import { CephImage, noSnapshot } from './image.ts';
+import { lockedBy } from './locked.ts';
+import { readLocks } from './locks.ts';
 import type { FunctionName } from './native.ts';
 import { throttled } from './progress.ts';
 
@@ -169,7 +171,11 @@ export class CephWritableImage extends CephImage implements ClusterImage {
     const { features } = await this.info();
     if (features & feature.nonPrimary) return notPrimary(label);
     const owners = await this.use(() => this.#lockOwners());
-    if (owners.length === 0) return failure(result, doing);
+    if (owners.length === 0) {
+      const [lock] = (await this.use(() => readLocks(this.native, this.opened.pointer, label))).lockers;
+      if (lock === undefined) return failure(result, doing);
+      return lockedBy(label, lock.client, lock.id);
+    }
     const held = `exclusive lock held by ${owners.join(', ')}`;
     return new RbdeltaError('busy', `cannot ${doing}: it is in use by another client (${held})`, {
       hint: `stop the VM that uses it; rbd lock ls ${label} and rbd status ${label} show the client`,

@@ -15,6 +15,7 @@ import {
 } from '../../format/rbd-header.ts';
 import type { CloneOptions, CreateOptions } from '../port.ts';
 import type { ImageSpec } from '../spec.ts';
+import { dropLocks, refuseLocked } from './advisory-locks.ts';
 import { attachChild, leaveParent } from './clones.ts';
 import { imageDirectory, removeDirectory } from './files.ts';
 import { addToDirectory, idOfName, putTrashRecord, removeFromDirectory } from './directory.ts';
@@ -149,6 +150,7 @@ export function checkFree(store: Store, poolId: number, spec: ImageSpec, name: s
 /** Another name in the same pool and namespace; its writer does not mind. */
 export function renameImage(store: Store, spec: ImageSpec, name: string): void {
   const image = findImage(store, spec);
+  refuseLocked(store, image);
   checkName(name, 'image');
   store.transact(() => {
     checkFree(store, image.poolId, spec, name);
@@ -167,6 +169,7 @@ export async function removeImage(store: Store, spec: ImageSpec): Promise<void> 
   const lock = lockImage(store, image);
   let parent: RbdHeader['parent'] = null;
   try {
+    refuseLocked(store, image);
     const { snapshots } = loadHeader(store, image);
     if (snapshots.length > 0) {
       const inTrash = snapshots.every((snap) => snap.namespace.type === 'trash');
@@ -199,6 +202,7 @@ export function dropImage(store: Store, image: ImageRef): void {
   new ObjectTable(store, image).clear();
   dropTrims(store, image);
   dropLock(store, image);
+  dropLocks(store, image);
 }
 
 function newHeader(options: CreateOptions, dataPoolId: number | null): RbdHeader {

@@ -7,6 +7,7 @@ import { type Geometry, geometryOf, periodBytes } from '../../diff/striping.ts';
 import type { ParentSpec, SnapshotRecord } from '../../format/rbd-header.ts';
 import type { Image, ImageInfo } from '../port.ts';
 import type { ImageSpec } from '../spec.ts';
+import { lockKindOf } from './advisory-locks.ts';
 import { imageDirectory, ObjectFiles } from './files.ts';
 import { findImage, findSnapshot, headSize, imageById, type ImageRef, imageInfo, loadHeader } from './header.ts';
 import { isLocked, watchersOf } from './lock.ts';
@@ -119,7 +120,7 @@ export function readingPart(opened: OpenImage): Omit<Image, 'close'> {
         ),
       );
     },
-    lock: async () => (isLocked(store, image) ? 'exclusive' : null),
+    lock: async () => (isLocked(store, image) ? 'exclusive' : lockKindOf(store, image)),
     watchers: async () => watchersOf(store, image),
     async parent() {
       const { parent } = info();

@@ -5,6 +5,7 @@ import { RbdeltaError } from '../../error.ts';
 import { metadataKey, metadataValue } from '../../format/rbd-header.ts';
 import type { Cluster, Progress } from '../port.ts';
 import type { ImageSpec } from '../spec.ts';
+import { addLock, locksOf, refuseLocked, removeLock } from './advisory-locks.ts';
 import { type CheckReport, checkPools, repairPools } from './check.ts';
 import { childrenOf } from './clones.ts';
 import { cloneImage, createImage, dropImage, removeImage, renameImage } from './create.ts';
@@ -83,6 +84,9 @@ export async function openLocalPool(dir: string): Promise<LocalPool> {
       return childrenOf(need(), image, spec.snap === null ? null : findSnapshot(header, image, spec.snap).id);
     },
     rename: async (spec, name) => renameImage(need(), spec, name),
+    locks: async (spec) => locksOf(need(), spec),
+    addLock: async (spec, id, tag) => addLock(need(), spec, id, tag),
+    removeLock: async (spec, id, client) => removeLock(need(), spec, id, client),
     moveToTrash: async (spec, untilMs) => moveToTrash(need(), spec, untilMs),
     async trash(pool, namespace) {
       const poolId = poolIdOf(need(), pool);
@@ -107,11 +111,13 @@ export async function openLocalPool(dir: string): Promise<LocalPool> {
         throw new RbdeltaError('invalid', message);
       }
       const image = findImage(need(), spec);
+      refuseLocked(need(), image);
       const put = () => need().omap.put(headerKey(image, metadataKey(key)), metadataValue.encode(value));
       need().transact(() => void put());
     },
     async removeMetadata(spec, key) {
       const image = findImage(need(), spec);
+      refuseLocked(need(), image);
       need().transact(() => {
         if (!need().omap.doesExist(headerKey(image, metadataKey(key)))) {
           throw new RbdeltaError('notFound', `image '${printable(image.name)}' has no metadata '${printable(key)}'`);

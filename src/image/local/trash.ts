@@ -5,6 +5,7 @@ import { RbdeltaError } from '../../error.ts';
 import { type TrashRecord, utimeFromMs, utimeToMs } from '../../format/rbd-header.ts';
 import type { TrashedImage } from '../port.ts';
 import type { ImageSpec } from '../spec.ts';
+import { refuseLocked } from './advisory-locks.ts';
 import { checkFree, removeImage } from './create.ts';
 import {
   addToDirectory,
@@ -24,6 +25,7 @@ export function moveToTrash(store: Store, spec: ImageSpec, protectedUntilMs: num
   const image = findImage(store, spec);
   const lock = lockImage(store, image);
   try {
+    refuseLocked(store, image);
     const nowMs = Date.now();
     store.transact(() => {
       removeFromDirectory(store, image);

@@ -6,6 +6,7 @@ import { RbdeltaError } from '../../error.ts';
 import { headerValue, type ParentSpec, utimeFromMs, utimeToMs } from '../../format/rbd-header.ts';
 import type { ClusterImage } from '../port.ts';
 import type { ImageSpec } from '../spec.ts';
+import { refuseLocked } from './advisory-locks.ts';
 import { leaveParent } from './clones.ts';
 import { findImage, findSnapshot, headerKey, imageById, type ImageRef, loadHeader } from './header.ts';
 import { checkRange, closeParts, openParts, readingPart } from './image.ts';
@@ -39,6 +40,7 @@ export const openToWrite = (store: Store, spec: ImageSpec): Promise<ClusterImage
 async function openImageToWrite(store: Store, image: ImageRef): Promise<ClusterImage> {
   const lock = lockImage(store, image);
   try {
+    refuseLocked(store, image);
     const writing = startWriting(openParts(store, image, null, true), lock.session);
     await resumeTrims(writing.opened, writing.writer);
     await dropOrphans(writing);
@@ -51,7 +53,7 @@ async function openImageToWrite(store: Store, image: ImageRef): Promise<ClusterI
 
 /**
  * Removes the snapshots of a parent that are in the trash and have lost their last clone. A parent that somebody else
- * has open keeps them until it is opened to write again.
+ * has open, or has locked, keeps them until it is opened to write again.
  */
 export async function tidyParent(store: Store, { pool, namespace, imageId }: ParentSpec): Promise<void> {
   const known = { poolId: pool, namespace, id: imageId, name: '' };
@@ -59,7 +61,7 @@ export async function tidyParent(store: Store, { pool, namespace, imageId }: Par
   try {
     await (await openImageToWrite(store, imageById(store, pool, namespace, imageId))).close();
   } catch (error) {
-    if (!(error instanceof RbdeltaError && error.code === 'busy')) throw error;
+    if (!(error instanceof RbdeltaError && ['busy', 'readOnly'].includes(error.code))) throw error;
   }
 }
 
