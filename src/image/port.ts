@@ -111,6 +111,11 @@ export interface Watcher {
 export interface WritableImage extends Image {
   /** `false` where there can be no snapshots (a file): an import then makes none. Absent: there can. */
   readonly hasSnapshots?: false;
+  /**
+   * From here until it is closed nobody else writes it; `busy` where somebody does that will not let go. Absent: that
+   * was so when it was opened, or nothing can be done about it (a file).
+   */
+  claim?(): Promise<void>;
   /** Writes `data` at `offset`. Many may be under way at once, then in no order; `data` may be reused afterwards. */
   write(offset: number, data: Uint8Array): Promise<void>;
   /** Makes the range read as zeros, freeing space where whole objects are covered; exact to the byte. */

@@ -75,7 +75,7 @@ export interface ImportResult {
  * Applies every diff of the input in turn; the input is a chain of at least one. Each is checked before the first write,
  * and its end snapshot comes last, when everything is durable and what follows in the input is known to be a diff or
  * nothing. `openAtSnap` opens the same image at a snapshot. Throws 'exists' (the end snapshot is there), 'diverged'
- * (HEAD is not the base; a full, and the image holds data), 'invalid' (no such base; not a diff), 'corrupt',
+ * (HEAD is not the base; a full, and the image holds data), 'invalid' (no such base; not a diff), 'corrupt', 'busy',
  * 'interrupted', and what the image throws. The image is then as it was before the failing diff, or the message says
  * how it is; diffs before it stay applied. Does not close the reader or the image.
  */
@@ -96,6 +96,8 @@ export async function importDiff(
     for (let more = true; more; ) {
       const stream = await unlessAborted(open(job), options.signal);
       if (stream === null) throw reader.failure('corrupt', 'the input is empty: there is no diff in it');
+      // Two imports at once would undo each other's writes, and both may end well. rbd does not mind.
+      if (diffs.length === 0 && !options.dryRun && !options.force) await target.claim?.();
       const state: TargetState = dry ?? { ...(await stateOf(job)), at };
       const plan = await planOf(job, stream.header, state, dry !== null);
       const done =

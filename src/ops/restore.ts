@@ -140,6 +140,7 @@ export async function restoreOverImage(
   await refuseInUse(cluster, spec, name, options);
   const target = await cluster.openToWrite(spec);
   try {
+    if (!options.force) await target.claim?.();
     return await restoreInPlace(chain, target, name, options);
   } finally {
     await target.close();

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { memorySink } from '../../src/bytes/sink.ts';
-import { bytesSource, fileSource } from '../../src/bytes/source.ts';
+import { ByteReader } from '../../src/bytes/reader.ts';
+import { bytesSource, chunkSource, fileSource } from '../../src/bytes/source.ts';
 import { connectCeph } from '../../src/image/ceph/index.ts';
 import type { Cluster, WritableImage } from '../../src/image/port.ts';
 import { exportImage, exportRaw, exportRawToFile } from '../../src/ops/export.ts';
@@ -65,6 +66,13 @@ describe.skipIf(process.env['RBDELTA_TEST_CEPH'] !== '1')('import and export on 
       await opened.close();
     }
   };
+
+  const sha = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
+  /** A MiB of `first` at 0, and one of `third` at 2 MiB. */
+  const applied = (size: number, first: number, third: number): Buffer =>
+    Buffer.alloc(size)
+      .fill(first, 0, MiB)
+      .fill(third, 2 * MiB, 3 * MiB);
 
   const apply = (image: string, stream: Uint8Array, options = {}) =>
     opening(image, (opened) =>
@@ -246,6 +254,46 @@ describe.skipIf(process.env['RBDELTA_TEST_CEPH'] !== '1')('import and export on 
       await forgetSource();
     },
   );
+
+  it('one import at a time: another, and one onto an image that a client writes, is refused and harms nobody', async () => {
+    await writer.create(target, { size: 4 * MiB });
+    const bytes = v1(t('s'), s(4 * MiB), w(0, Buffer.alloc(MiB, 1)), w(2 * MiB, Buffer.alloc(MiB, 2)), e);
+    let half: () => void = () => undefined;
+    const halfDone = new Promise<void>((resolve) => (half = resolve));
+    let goOn: () => void = () => undefined;
+    const goes = new Promise<void>((resolve) => (goOn = resolve));
+    async function* slowly() {
+      yield bytes.subarray(0, MiB + 100);
+      half();
+      await goes;
+      yield bytes.subarray(MiB + 100);
+    }
+    const run1 = opening(target, (opened) =>
+      importDiff(opened, (snap) => cluster.open(spec(target, snap)), new ByteReader(chunkSource(slowly()))),
+    );
+    await halfDone;
+    const other = await connectCeph({});
+    const opened = await other.openToWrite(spec(target));
+    const second = () =>
+      importDiff(opened, (snap) => other.open(spec(target, snap)), readerOf(bytes), { overwrite: true });
+    expect(await failureOf(second())).toMatchObject({
+      code: 'busy',
+      message: expect.stringContaining('nothing was changed'),
+    });
+    goOn();
+    await run1;
+    for (const snap of ['@s', '']) expect(await digest(target, snap)).toBe(sha(applied(4 * MiB, 1, 2)));
+    // A client that only has the lock because it wrote would let it go, and get an error for its next write.
+    await opened.write(0, Buffer.alloc(512, 9));
+    expect(await failureOf(apply(target, v1(f('s'), s(4 * MiB), e), { rollback: true }))).toMatchObject({
+      code: 'busy',
+    });
+    await opened.write(512, Buffer.alloc(512, 9));
+    await apply(target, v1(f('s'), t('forced'), s(4 * MiB), z(0, 512), e), { force: true });
+    await other.close();
+    await apply(target, v1(f('s'), t('next'), s(4 * MiB), z(0, MiB), e), { rollback: true });
+    expect(await digest(target, '@next')).toBe(sha(applied(4 * MiB, 0, 2)));
+  });
 
   it('format 2: what is cut off leaves no image, though it had snapshots already', async () => {
     await makeSource();

@@ -74,6 +74,7 @@ export const prototypes = {
     rbd_aio_flush: 'int rbd_aio_flush(void *image, void *completion)',
     rbd_metadata_set: 'int rbd_metadata_set(void *image, const void *key, const void *value)',
     rbd_namespace_exists: 'int rbd_namespace_exists(void *io, const void *name, void *exists)',
+    rbd_lock_acquire: 'int rbd_lock_acquire(void *image, int mode)',
     rbd_lock_get_owners: 'int rbd_lock_get_owners(void *image, _Out_ int *mode, void *owners, _Inout_ size_t *count)',
     rbd_lock_get_owners_cleanup: 'void rbd_lock_get_owners_cleanup(void *owners, size_t count)',
     rbd_list_lockers:

@@ -1,4 +1,4 @@
-// The head of an image, opened to write through librbd, which takes and hands over the exclusive lock by itself.
+// The head of an image, opened to write through librbd, which takes the exclusive lock with the first write by itself.
 
 import { printable } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
@@ -18,7 +18,24 @@ const zeroesAtOnceBytes = 2 ** 30;
 /** What librbd takes for any number of snapshots. */
 const noLimit = 0xffffffffffffffffn;
 
+/** RBD_LOCK_MODE_EXCLUSIVE */
+const exclusive = 0;
+
 export class CephWritableImage extends CephImage implements ClusterImage {
+  /**
+   * A lock that came by itself goes to whoever asks for it, one that was asked for does not: a VM would get errors for
+   * its writes. So one that holds the lock and lives is left alone. Not all images have a lock.
+   */
+  async claim(): Promise<void> {
+    const { features } = await this.info();
+    if (!(features & feature.exclusiveLock)) return;
+    const doing = `lock ${this.opened.label}`;
+    const alive = new Set((await this.watchers()).map(({ address }) => address));
+    const owners = (await this.use(() => this.#lockOwners())).filter((owner) => alive.has(owner));
+    if (owners.length > 0) throw this.#inUse(doing, owners);
+    await this.#change(doing, 'rbd_lock_acquire', exclusive);
+  }
+
   async write(offset: number, data: Uint8Array): Promise<void> {
     if (data.length === 0) return;
     const { pointer, label } = this.opened;
@@ -171,14 +188,18 @@ export class CephWritableImage extends CephImage implements ClusterImage {
     const { features } = await this.info();
     if (features & feature.nonPrimary) return notPrimary(label);
     const owners = await this.use(() => this.#lockOwners());
-    if (owners.length === 0) {
-      const [lock] = (await this.use(() => readLocks(this.native, this.opened.pointer, label))).lockers;
-      if (lock === undefined) return failure(result, doing);
-      return lockedBy(label, lock.client, lock.id);
-    }
+    if (owners.length > 0) return this.#inUse(doing, owners);
+    const [lock] = (await this.use(() => readLocks(this.native, this.opened.pointer, label))).lockers;
+    return lock === undefined ? failure(result, doing) : lockedBy(label, lock.client, lock.id);
+  }
+
+  #inUse(doing: string, owners: readonly string[]): RbdeltaError {
+    const { label } = this.opened;
     const held = `exclusive lock held by ${owners.join(', ')}`;
     return new RbdeltaError('busy', `cannot ${doing}: it is in use by another client (${held})`, {
-      hint: `stop the VM that uses it; rbd lock ls ${label} and rbd status ${label} show the client`,
+      hint:
+        `stop the VM that uses it; rbdelta lock ls ${label} and rbdelta status ${label} show the client; ` +
+        'one that was killed is forgotten after half a minute',
     });
   }
 
