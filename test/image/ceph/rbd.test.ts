@@ -380,7 +380,7 @@ describe.skipIf(!onCeph)('beside the real rbd', () => {
       await expect(image.rollback('one')).rejects.toMatchObject({
         code: 'busy',
         message: expect.stringMatching(/in use by another client \(exclusive lock held by .*\d/),
-        hint: expect.stringContaining(`rbd lock ls ${pool}/held`),
+        hint: expect.stringContaining(`rbdelta lock ls ${pool}/held`),
       });
     } finally {
       bench.kill('SIGKILL');
