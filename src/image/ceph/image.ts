@@ -143,19 +143,8 @@ export class CephImage implements Image {
     const { connection, siblings } = this.opened;
     const io = await connection.io(parent.pool, parent.namespace);
     const label = `${parent.pool}/${printable(parent.image)}@${printable(parent.snap)}`;
-    const pointer = await openPointer(
-      connection,
-      label,
-      'rbd_open_by_id_read_only',
-      io.pointer,
-      cName(parent.imageId, 'id'),
-    );
-    return await adopt(connection, pointer, async () => {
-      // By id: the snapshot may be in the trash by now, and so may the image.
-      check(await connection.native.callAsync('rbd_snap_set_by_id', pointer, parent.snapId), `open ${label}`);
-      const location: Location = { io, name: parent.image, id: parent.imageId, format: 2 };
-      return new CephImage({ connection, location, snapId: parent.snapId, pointer, label, siblings });
-    });
+    const location: Location = { io, name: parent.image, id: parent.imageId, format: 2 };
+    return await openVersion({ connection, location, snapId: parent.snapId, label, siblings });
   }
 
   close(): Promise<void> {
@@ -208,6 +197,17 @@ export async function openPointer(
   const out: [Pointer | null] = [null];
   check(await connection.native.callAsync(how, io, nameOrId, out, snap), `open ${label}`);
   return out[0]!;
+}
+
+/** Opens a snapshot by ids: it may be in the trash by now, and so may its image. */
+export async function openVersion(of: Omit<Opened, 'pointer'> & { snapId: number }): Promise<CephImage> {
+  const { connection, location, snapId, label } = of;
+  const id = cName(location.id, 'id');
+  const pointer = await openPointer(connection, label, 'rbd_open_by_id_read_only', location.io.pointer, id);
+  return await adopt(connection, pointer, async () => {
+    check(await connection.native.callAsync('rbd_snap_set_by_id', pointer, snapId), `open ${label}`);
+    return new CephImage({ ...of, pointer });
+  });
 }
 
 /** Makes an image of a handle; closes the handle when that fails. */

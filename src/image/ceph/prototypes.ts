@@ -24,6 +24,9 @@ export const prototypes = {
     rados_ioctx_destroy: 'void rados_ioctx_destroy(void *io)',
     rados_ioctx_set_namespace: 'void rados_ioctx_set_namespace(void *io, const void *namespace)',
     rados_ioctx_get_id: 'int64_t rados_ioctx_get_id(void *io)',
+    rados_ioctx_snap_set_read: 'void rados_ioctx_snap_set_read(void *io, uint64_t snap)',
+    rados_exec:
+      'int rados_exec(void *io, const void *object, const char *class, const char *method, const void *in, size_t inLength, void *out, size_t outLength)',
     rados_stat: 'int rados_stat(void *io, const void *object, _Out_ uint64_t *size, _Out_ int64_t *mtime)',
     rados_nobjects_list_open: 'int rados_nobjects_list_open(void *io, _Out_ void **list)',
     rados_nobjects_list_next:

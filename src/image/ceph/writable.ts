@@ -6,9 +6,10 @@ import { feature } from '../../format/rbd-header.ts';
 import type { ClusterImage, Progress } from '../port.ts';
 import { cName } from './connection.ts';
 import { check, errnoName, failure } from './errno.ts';
-import { CephImage, noSnapshot } from './image.ts';
+import { CephImage, noSnapshot, openVersion } from './image.ts';
 import { lockedBy } from './locked.ts';
 import { readLocks } from './locks.ts';
+import { flagInvalid, wrongObjects } from './map-check.ts';
 import type { FunctionName } from './native.ts';
 import { throttled } from './progress.ts';
 
@@ -113,12 +114,27 @@ export class CephWritableImage extends CephImage implements ClusterImage {
     await this.#change(`flatten ${this.opened.label}`, 'rbd_flatten_with_progress', report, null);
   }
 
-  /** librbd's own check is not in its C interface. */
-  async checkObjectMap(snap: string | null): Promise<number> {
-    const { label } = this.opened;
-    throw new RbdeltaError('unsupported', `the object map of ${label} is checked by rbd only`, {
-      hint: `rbd object-map check ${label}${snap === null ? '' : `@${printable(snap)}`}`,
-    });
+  async checkObjectMap(snap: string | null, onProgress?: Progress): Promise<number> {
+    const { connection, location, label } = this.opened;
+    const { features, snapshots } = await this.info();
+    if (!(features & feature.objectMap)) {
+      throw new RbdeltaError('invalid', `${label} does not have the feature object-map`);
+    }
+    // what is written meanwhile would be taken for wrong
+    if (snap === null) await this.claim();
+    const found = snap === null ? null : snapshots.find(({ name, namespace }) => name === snap && namespace === 'user');
+    if (found === undefined) throw noSnapshot(snap ?? '', label, snapshots);
+    const version =
+      found === null
+        ? this
+        : await openVersion({ ...this.opened, snapId: found.id, label: `${label}@${printable(found.name)}` });
+    try {
+      const wrong = await this.use(async () => wrongObjects(connection, version, await version.info(), onProgress));
+      if (wrong > 0) await flagInvalid(connection, location, found?.id ?? null, label);
+      return wrong;
+    } finally {
+      if (version !== this) await version.close();
+    }
   }
 
   async rebuildObjectMap(snap: string | null, onProgress?: Progress): Promise<void> {
