@@ -129,6 +129,12 @@ const table = {
     describe: 'what expires before that time [now]',
     expects: 'a time, as now, 7 days or 2030-12-24',
   },
+  threshold: {
+    value: 'SHARE',
+    group: 'Target',
+    describe: 'until no more than this share of the pool is full, protected ones as well: 0.8',
+    expects: 'a number from 0 to 1, as 0.8',
+  },
   shared: { value: 'TAG', group: 'Target', describe: 'together with others of this tag' },
   limit: { value: 'N', group: 'Target', describe: 'how many there may be', expects: 'a whole number' },
   'allow-shrink': { group: 'Target', describe: 'permit a smaller size' },

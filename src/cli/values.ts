@@ -25,6 +25,10 @@ export const percentFrom = (text: string): number | null => {
   return percent > 0 && percent <= 100 ? percent : null;
 };
 
+/** A part of a whole; whether it is from 0 to 1 is for others to say. */
+export const shareFrom = (text: string): number | null =>
+  /^[+-]?(?:\d+\.?\d*|\.\d+)$/u.test(text) ? Number(text) : null;
+
 export const rateFrom = (text: string): number | null => sizeFrom(text) || null;
 
 /** Seconds (a fraction will do) as milliseconds. */

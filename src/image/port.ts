@@ -196,6 +196,12 @@ export interface TrashedImage {
   protectedUntilMs: number;
 }
 
+/** How full a pool is: what is in it, as far as it can be told, and all that it could hold. */
+export interface PoolUsage {
+  usedBytes: number;
+  totalBytes: number;
+}
+
 /** A RADOS object, as `rados ls` and `rados stat` tell it. */
 export interface StoredObject {
   namespace: string;
@@ -256,6 +262,7 @@ export interface Cluster {
   /** `busy` while it has images. */
   removeNamespace(pool: string, namespace: string): Promise<void>;
   pools(): Promise<string[]>;
+  poolUsage(pool: string): Promise<PoolUsage>;
   /** All RADOS objects of a pool, sorted by namespace and name. */
   objects(pool: string): Promise<StoredObject[]>;
   /** Keys and values of a RADOS object, sorted; empty for one that has none. */

@@ -1,5 +1,6 @@
 // The verbs of clones, trash, namespaces, metadata: what they print, as rbd prints it, and what they refuse.
 
+import { writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { makeWorld } from './world.ts';
 
@@ -238,4 +239,27 @@ test('a write past the quota of a pool is refused whole', async () => {
   await ok('pool set-quota volumes max_bytes 0');
   await ok('pool set-quota volumes max_objects 0');
   await ok('import --object-size 64K small volumes/c');
+});
+
+test('trash purge --threshold: the first to expire go, protected ones as well, until the pool is not too full', async () => {
+  const { ok, run, path } = await makeWorld();
+  await writeFile(path('raw'), Buffer.alloc(4 << 20, 1));
+  await ok('pool set-quota volumes max_bytes 16M');
+  for (const name of ['a', 'b', 'c']) await ok(`import raw volumes/${name}`);
+  await ok(['trash', 'mv', '--expires-at', '9 days', 'volumes/a']);
+  await ok(['trash', 'mv', '--expires-at', '7 days', 'volumes/b']);
+  await ok('trash mv --expires-at tomorrow volumes/c');
+  const names = async () => {
+    const images = JSON.parse(await ok('trash ls volumes --format json')) as { name: string }[];
+    return images.map(({ name }) => name).toSorted();
+  };
+  await ok('trash purge volumes --threshold 0.75');
+  expect(await names()).toEqual(['a', 'b', 'c']);
+  for (const wrong of ['1.01', '-0.1']) expect((await run(`trash purge volumes --threshold=${wrong}`)).status).toBe(22);
+  expect((await run('trash purge volumes --threshold much')).status).toBe(1);
+  expect(await names()).toEqual(['a', 'b', 'c']);
+  await ok('trash purge volumes --threshold 0.7');
+  expect(await names()).toEqual(['a', 'b']);
+  await ok('trash purge volumes --threshold 0');
+  expect(await names()).toEqual([]);
 });

@@ -12,6 +12,7 @@ import type {
   DeepCopyOptions,
   Image,
   ImageLocks,
+  PoolUsage,
   Progress,
   StoredObject,
   TrashedImage,
@@ -35,6 +36,7 @@ import { adopt, CephImage, find, noSnapshot, openHead, openPointer } from './ima
 import { listObjects } from './inside.ts';
 import { refuseLocked } from './locked.ts';
 import { addLock, listLocks, removeLock } from './locks.ts';
+import { readPoolUsage } from './monitor.ts';
 import { createNamespace, listNamespaces, removeNamespace } from './namespaces.ts';
 import { readOmap } from './objects.ts';
 import { listTrash, moveToTrash, removeFromTrash, renameImage, restoreFromTrash } from './trash.ts';
@@ -194,6 +196,10 @@ export class CephCluster implements Cluster {
 
   async pools(): Promise<string[]> {
     return listPools(this.#connection);
+  }
+
+  poolUsage(pool: string): Promise<PoolUsage> {
+    return readPoolUsage(this.#connection, pool);
   }
 
   objects(pool: string): Promise<StoredObject[]> {

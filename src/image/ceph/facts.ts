@@ -1,8 +1,9 @@
 // What `rbdelta doctor` tells about a cluster: versions, who we are to it, what we may do.
 
-import { type Connection, cName } from './connection.ts';
-import { loadNative, type Native, type Pointer } from './native.ts';
 import { listPools } from './admin.ts';
+import type { Connection } from './connection.ts';
+import { askMonitor } from './monitor.ts';
+import { loadNative, type Native } from './native.ts';
 import type { CephOptions } from './options.ts';
 import { identify } from './options.ts';
 
@@ -65,33 +66,9 @@ function versions(native: Native): CephVersions {
   return { librados: version('rados_version'), librbd: version('rbd_version') };
 }
 
-async function ownCaps({ native, rados, identity }: Connection): Promise<Record<string, string> | null> {
-  const command = cName(JSON.stringify({ prefix: 'auth get', entity: identity.entity, format: 'json' }), 'command');
-  const commands = new BigUint64Array([native.addressOf(command)]);
-  const out: [Pointer | null] = [null];
-  const outLength: [number | bigint] = [0];
-  const status: [Pointer | null] = [null];
-  const statusLength: [number | bigint] = [0];
-  const result = await native.callAsync(
-    'rados_mon_command',
-    rados,
-    commands,
-    1,
-    null,
-    0,
-    out,
-    outLength,
-    status,
-    statusLength,
-  );
-  const text = out[0] === null ? '' : native.bytesAt(out[0], Number(outLength[0])).toString('utf8');
-  for (const buffer of [out[0], status[0]]) if (buffer !== null) native.call('rados_buffer_free', buffer);
+async function ownCaps(connection: Connection): Promise<Record<string, string> | null> {
   // Most users may not ask, even about themselves. The answer also has the key: take no more than the caps.
-  if (result < 0 || command.length === 0) return null;
-  try {
-    const parsed = JSON.parse(text) as { caps?: Record<string, string> }[];
-    return parsed[0]?.caps ?? null;
-  } catch {
-    return null;
-  }
+  const entity = connection.identity.entity;
+  const { answer } = await askMonitor(connection, { prefix: 'auth get', entity });
+  return (answer as { caps?: Record<string, string> }[] | null)?.[0]?.caps ?? null;
 }

@@ -9,8 +9,8 @@ import { addLock, locksOf, refuseLocked, removeLock } from './advisory-locks.ts'
 import { type CheckReport, checkPools, repairPools } from './check.ts';
 import { childrenOf } from './clones.ts';
 import { cloneImage, createImage, dropImage, removeImage, renameImage } from './create.ts';
-import { imageDirectory, removeDirectory } from './files.ts';
 import { imageNames } from './directory.ts';
+import { imageDirectory, removeDirectory } from './files.ts';
 import { findImage, findSnapshot, headerKey, loadHeader, readOmap } from './header.ts';
 import { openImage } from './image.ts';
 import { allImages, imageIds, listObjects, type StoredObject, sweep } from './inside.ts';
@@ -26,7 +26,7 @@ import {
   poolIdOf,
   poolNames,
 } from './pools.ts';
-import { type Quota, quotaOf, setQuota } from './quota.ts';
+import { poolUsage, type Quota, quotaOf, setQuota } from './quota.ts';
 import { initialiseStore, isStore, limits, objectKey, openStore, type Store } from './store.ts';
 import { moveToTrash, removeFromTrash, restoreFromTrash, trashedImages } from './trash.ts';
 import { openToWrite } from './writable.ts';
@@ -125,6 +125,7 @@ export async function openLocalPool(dir: string): Promise<LocalPool> {
         void need().omap.remove(headerKey(image, metadataKey(key)));
       });
     },
+    poolUsage: async (pool) => poolUsage(need(), poolIdOf(need(), pool)),
     pools: async () => (store === null ? [] : poolNames(store)),
     async createPool(name) {
       checkName(name, 'pool');

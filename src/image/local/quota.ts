@@ -1,15 +1,17 @@
 // How much a pool may hold: a write that would go past it is refused before it changes anything.
 
 import { randomBytes } from 'node:crypto';
+import { statfs } from 'node:fs/promises';
 import { printable } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
+import type { PoolUsage } from '../port.ts';
 import { bytesOf, imageDirectory, ObjectFiles } from './files.ts';
 import { allImages } from './inside.ts';
 import { type Holder, isAlive, thisProcess } from './lock.ts';
 import { ObjectTable } from './objects.ts';
 import { ledgerKey, poolNameOf, quotaKey } from './pools.ts';
-import { filesOf } from './snapset.ts';
 import type { Use } from './reserve.ts';
+import { filesOf } from './snapset.ts';
 import type { Store } from './store.ts';
 import { Turns } from './turns.ts';
 
@@ -38,6 +40,15 @@ export function setQuota(store: Store, poolId: number, change: Partial<Quota>): 
     // what was written without a quota is in no ledger
     putLedger(store, poolId, { ...ledgerOf(store, poolId), taken: null });
   });
+}
+
+/** All that the pool could hold is what its quota, if there is one, and the disk let in. */
+export async function poolUsage(store: Store, poolId: number): Promise<PoolUsage> {
+  const { bytes } = await usedOf(store, poolId);
+  const { maxBytes } = quotaOf(store, poolId);
+  const { bavail, bsize } = await statfs(store.dir);
+  const freeBytes = Math.min(bavail * bsize, Math.max(0, (maxBytes ?? Infinity) - bytes));
+  return { usedBytes: bytes, totalBytes: bytes + freeBytes };
 }
 
 /** Writes that were admitted and are not yet done, of one writer. */
