@@ -153,7 +153,7 @@ async function underLock(
       intent.snapshot.id = info.snapshot?.id ?? 0;
       await writeIntent(repository, source.image, intent, about);
       const guarded = { ...options, signal: options.signal ? AbortSignal.any([options.signal, lock.lost]) : lock.lost };
-      const written = await archive(repository, source, image, info, plan, situation.points, guarded);
+      const written = await archive(repository, source, image, info, plan, situation.points, left !== null, guarded);
       const manifest = await manifestOf(repository, source, info, plan, written, {
         version: options.version,
         tags,
@@ -213,6 +213,7 @@ async function archive(
   info: ImageInfo,
   plan: BackupPlan,
   points: readonly CatalogEntry[],
+  isBegun: boolean,
   options: BackupOptions,
 ): Promise<Written> {
   const { base } = plan;
@@ -232,7 +233,8 @@ async function archive(
     ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
   });
   try {
-    const resumed = await writer.resume();
+    // Nobody else has made anything for an id that is new.
+    const resumed = isBegun ? await writer.resume() : { reached: 0, storedBytes: 0 };
     const bytesRead = await archiveRest(image, info, plan, chain, { packer, writer, resumed, options });
     if (chain !== null) await forgetCut(chain, info.size, packer, writer);
     const archive = await writer.finish(info.size);
@@ -252,7 +254,7 @@ interface ArchiveWork {
   packer: Packer;
   writer: ArchiveWriter;
   /** How far an interrupted run has come. */
-  resumed: Resumed;
+  resumed: Pick<Resumed, 'reached' | 'storedBytes'>;
   options: BackupOptions;
 }
 

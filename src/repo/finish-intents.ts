@@ -18,13 +18,15 @@ export async function finishIntents(
   image: ImageName,
   onNotice: (text: string) => void = () => {},
 ): Promise<void> {
-  const removal = await readIntent(repository, image, 'delete');
+  const [removal, rewrite] = await Promise.all([
+    readIntent(repository, image, 'delete'),
+    readIntent(repository, image, 'rewrite'),
+  ]);
   if (removal !== null) {
     await removePoints(repository, image, removal.points);
     await clearIntent(repository, image, 'delete');
     onNotice(`finished removing ${counted(removal.points.length, 'point')} of ${textOf(image)}`);
   }
-  const rewrite = await readIntent(repository, image, 'rewrite');
   if (rewrite !== null) {
     await finishRewrite(repository, image, rewrite.point);
     onNotice(`finished rewriting the point ${rewrite.point} of ${textOf(image)}`);

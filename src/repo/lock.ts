@@ -108,7 +108,8 @@ export async function takeLock(repository: Repository, image: ImageName, options
     lost: lost.signal,
     async assertHeld() {
       lost.signal.throwIfAborted();
-      // A renewal that was under way for long may have put it back beside that of another.
+      // A renewal that was under way for long may have put it back beside that of another. Our own is read as well: not
+      // every list is up to date about what was removed.
       const locks = await listLocks(repository, image);
       if (locks.some((lock) => lock.key === key) && !locks.some((lock) => lock.key !== key && !lock.isDead)) return;
       throw takenAway();
@@ -129,12 +130,17 @@ export async function takeLock(repository: Repository, image: ImageName, options
 /** Tried twice: a lock of a process that lives on would keep everybody away until its lease is over. */
 const discard = (store: Store, key: string): Promise<number> => store.remove([key]).catch(() => store.remove([key]));
 
-/** All locks of the image, dead ones too. */
-export async function listLocks(repository: Repository, image: ImageName): Promise<FoundLock[]> {
+/** All locks of the image but that of `ownKey`, dead ones too. */
+export async function listLocks(
+  repository: Repository,
+  image: ImageName,
+  ownKey: string | null = null,
+): Promise<FoundLock[]> {
   const { store } = repository;
   const found: FoundLock[] = [];
   let nowMs: number | null = null;
   for await (const { key, modifiedMs } of store.list(lockFolder(image))) {
+    if (key === ownKey) continue;
     const bytes = await store.get(key, smallFileBytes);
     if (bytes === null) continue;
     nowMs ??= await store.nowMs();
@@ -186,8 +192,7 @@ async function othersLive(
   { onNotice }: LockOptions,
 ): Promise<FoundLock[]> {
   const live: FoundLock[] = [];
-  for (const lock of await listLocks(repository, image)) {
-    if (lock.key === ownKey) continue;
+  for (const lock of await listLocks(repository, image, ownKey)) {
     if (!lock.isDead) {
       live.push(lock);
       continue;

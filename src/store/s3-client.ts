@@ -6,6 +6,7 @@ import { errnoOf, ioFailure } from '../bytes/errno.ts';
 import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import { type ProxyOptions, proxyFor } from './proxy.ts';
+import { ServerClock } from './s3-clock.ts';
 import { PartBuffers } from './s3-part-buffers.ts';
 
 /** Whatever is absent comes from where the AWS SDK looks: AWS_* variables, profiles, the instance's role. */
@@ -34,6 +35,8 @@ export interface S3Connection {
   sdk: typeof import('./s3-sdk.ts');
   /** Of all uploads. */
   buffers: PartBuffers;
+  /** The server's. */
+  clock: ServerClock;
   /** For messages: the endpoint's URL, or AWS. */
   endpoint: string;
   /** What every object is written with. */
@@ -81,7 +84,15 @@ export async function connectS3(options: S3Options = {}): Promise<S3Connection> 
   const client = new sdk.S3Client({ ...given, ...place, requestHandler });
   // It prepares each answer for a log that nobody reads: of a page of a list, a tenth of what the page costs.
   client.middlewareStack.remove('loggerMiddleware');
-  return { client: keepDates(client), sdk, buffers: new PartBuffers(), endpoint: isAws ? 'AWS' : found, ...settings };
+  const clock = new ServerClock();
+  return {
+    client: keepDates(client, clock),
+    sdk,
+    clock,
+    buffers: new PartBuffers(),
+    endpoint: isAws ? 'AWS' : found,
+    ...settings,
+  };
 }
 
 async function requestHandlerFor(
@@ -157,14 +168,15 @@ export const nameOf = (location: S3Location, { endpoint }: S3Connection): string
 export const dateMsOf = (answer: { $metadata: object }): number =>
   (answer.$metadata as { dateMs?: number }).dateMs ?? 0;
 
-/** Makes the client keep what `dateMsOf` gives: the SDK does not show the headers of answers. */
-function keepDates(client: S3Client): S3Client {
+/** Makes the client keep what `dateMsOf` gives, and tell the clock: the SDK does not show the headers of answers. */
+function keepDates(client: S3Client, clock: ServerClock): S3Client {
   client.middlewareStack.add(
     (next) => async (args) => {
       const result = await next(args);
       const { headers } = (result as { response?: { headers?: Record<string, string> } }).response ?? {};
       const dateMs = Date.parse(headers?.['date'] ?? '') || 0;
       Object.assign(result.output.$metadata, { dateMs });
+      if (dateMs > 0) clock.heard(dateMs);
       return result;
     },
     { step: 'initialize', name: 'keepDates' },

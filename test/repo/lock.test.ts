@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { encodeLockFile } from '../../src/format/repository.ts';
 import { listLocks, takeLock } from '../../src/repo/lock.ts';
 import type { Repository } from '../../src/repo/repository.ts';
-import type { Store } from '../../src/store/port.ts';
+import type { Store, StoredObject } from '../../src/store/port.ts';
 import { makeRepoWorld, nameOf, type RepoWorld } from '../kit/repo-world.ts';
 
 const image = nameOf('vm');
@@ -129,5 +129,29 @@ test('who loses the lock is told while it works', async () => {
   await world.repository.store.remove((await listLocks(world.repository, image)).map(({ key }) => key));
   await expect.poll(() => lock.lost.aborted, { timeout: 10_000 }).toBe(true);
   await expect(lock.assertHeld()).rejects.toThrow('was taken away from us');
+  await lock.release();
+});
+
+test("one's own lock is not read to take it, but to be sure of it: a list may show what is gone", async () => {
+  const { store } = world.repository;
+  const read: string[] = [];
+  const shown = new Map<string, StoredObject>();
+  const stale: Store = {
+    ...store,
+    get: async (key, maxBytes) => {
+      read.push(key);
+      return store.get(key, maxBytes);
+    },
+    async *list(prefix) {
+      for await (const object of store.list(prefix)) shown.set(object.key, object);
+      yield* shown.values();
+    },
+  };
+  const lock = await takeLock({ ...world.repository, store: stale }, image, { operation: 'backup' });
+  expect(read).toEqual([]);
+  await lock.assertHeld();
+  expect(read).toEqual([...shown.keys()]);
+  await store.remove([...shown.keys()]);
+  await expect(lock.assertHeld()).rejects.toMatchObject({ code: 'busy' });
   await lock.release();
 });

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import * as sdk from '@aws-sdk/client-s3';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { CopiedRange, Store } from '../../src/store/port.ts';
 import { openStore } from '../../src/store/open.ts';
 import { connectS3, type S3Connection, type S3Options } from '../../src/store/s3.ts';
@@ -155,7 +155,14 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
         leaves: null,
       },
       leftovers: { run: () => collect(store.leftovers('')), gives: [] },
-      nowMs: { run: async () => (await store.nowMs()) > 0, gives: true },
+      nowMs: {
+        run: async () => {
+          // Only then does it ask.
+          vi.spyOn(performance, 'now').mockReturnValueOnce(performance.now() + 120_000);
+          return (await store.nowMs()) > 0;
+        },
+        gives: true,
+      },
       enforcesCreate: { run: () => store.enforcesCreate('probes/'), gives: true },
     };
 
@@ -166,6 +173,13 @@ describe.skipIf(!process.env['RBDELTA_TEST_S3'])('with a real server', () => {
       'an answer that is cut': { kind: 'cutBody', afterBytes: 10 },
       'an answer that gets lost': { kind: 'loseAnswer', status: 500, code: 'InternalError' },
     };
+
+    test('the time is told from what the last answer said', async () => {
+      await store.get('kept/small', 10);
+      proxy.requests.length = 0;
+      expect(Math.abs((await store.nowMs()) - Date.now())).toBeLessThan(60_000);
+      expect(proxy.requests).toEqual([]);
+    });
 
     test.each(Object.keys(operations))('%s stands any fault that passes, at any request', async (name) => {
       const { before, run, gives, leaves } = operations[name]!;
