@@ -74,7 +74,7 @@ export async function purgeTrash(
   return going.length;
 }
 
-/** Those whose data is what the pool has too much of, the first to expire first. */
+/** Those whose data is what the pool has too much of, the first to expire first. One without data makes no room. */
 export function firstToGo<T extends { trashed: TrashedImage; usedBytes: number }>(
   images: readonly T[],
   { usedBytes, totalBytes }: PoolUsage,
@@ -84,6 +84,7 @@ export function firstToGo<T extends { trashed: TrashedImage; usedBytes: number }
   const going: T[] = [];
   for (const image of images.toSorted((a, b) => a.trashed.protectedUntilMs - b.trashed.protectedUntilMs)) {
     if (excessBytes <= 0) break;
+    if (image.usedBytes === 0) continue;
     going.push(image);
     excessBytes -= image.usedBytes;
   }

@@ -6,6 +6,7 @@ import { clonesSuite } from '../suites/clones.ts';
 import { clusterSuite } from '../suites/cluster.ts';
 import { copiesSuite } from '../suites/copies.ts';
 import { locksSuite } from '../suites/locks.ts';
+import { poolUsageSuite } from '../suites/pool-usage.ts';
 import { makePool, onCeph } from './ceph/pools.ts';
 
 describe.skipIf(!onCeph)('on a real Ceph', () => {
@@ -25,4 +26,5 @@ describe.skipIf(!onCeph)('on a real Ceph', () => {
   clonesSuite('Ceph', make);
   copiesSuite('Ceph', make);
   locksSuite('Ceph', make);
+  poolUsageSuite('Ceph', make);
 });

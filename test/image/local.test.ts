@@ -8,6 +8,7 @@ import { clonesSuite } from '../suites/clones.ts';
 import { clusterSuite } from '../suites/cluster.ts';
 import { copiesSuite } from '../suites/copies.ts';
 import { locksSuite } from '../suites/locks.ts';
+import { poolUsageSuite } from '../suites/pool-usage.ts';
 
 const make = async () => {
   const dir = await mkdtemp(join(tmpdir(), 'rbdelta-pool-'));
@@ -27,3 +28,4 @@ clusterSuite('local pool', make);
 clonesSuite('local pool', make);
 copiesSuite('local pool', make);
 locksSuite('local pool', make);
+poolUsageSuite('local pool', make);

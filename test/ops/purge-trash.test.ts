@@ -16,6 +16,6 @@ test('the first to expire go, until the pool is as full as it may be', () => {
   expect(going(50, 1)).toEqual([]);
   expect(going(51, 0.5)).toEqual(['first']);
   expect(going(60, 0.5)).toEqual(['first']);
-  expect(going(61, 0.5)).toEqual(['first', 'empty', 'second']);
-  expect(going(99, 0)).toEqual(['first', 'empty', 'second', 'late']);
+  expect(going(61, 0.5)).toEqual(['first', 'second']);
+  expect(going(99, 0)).toEqual(['first', 'second', 'late']);
 });
