@@ -5,11 +5,7 @@ import { defaultFeatures, feature, featureOfName } from '../format/rbd-features.
 import type { CreateOptions } from '../image/port.ts';
 import { type Args, invalidValue } from './args.ts';
 import type { Call } from './command.ts';
-import type { OptionName } from './options.ts';
 import { journalObjectSizeFrom, oneOf, orderFrom, orderOfObjectSize, sizeFrom, wholeNumberFrom } from './values.ts';
-
-/** What of rbd's creation there is no support for: refused, since an image without it would not be what was asked for. */
-const unsupported: readonly OptionName[] = ['thick-provision'];
 
 /** Only one client may write such an image: what `--image-shared` does without. */
 const singleClient = feature.exclusiveLock | feature.objectMap | feature.fastDiff | feature.journaling;
@@ -26,7 +22,6 @@ const selectable =
 
 export function creationFrom({ args, notice }: Call): Omit<CreateOptions, 'size'> {
   const mirrorMode = args.value('mirror-image-mode', oneOf('journal', 'snapshot'));
-  for (const name of unsupported) refuse(args, name);
   const format = args.value('image-format', oneOf('1', '2'));
   if (format === '1') throw new RbdeltaError('invalid', 'images of format 1 can no longer be made');
   if (args.has('new-format')) notice('--new-format is deprecated: it is the default');
@@ -62,10 +57,6 @@ function journalFrom(args: Args): NonNullable<CreateOptions['journal']> {
     ...(size === null ? {} : { order: Math.max(12, Math.ceil(Math.log2(size))) }),
     ...(pool === null ? {} : { pool }),
   };
-}
-
-function refuse(args: Args, name: OptionName): void {
-  if (args.has(name)) throw new RbdeltaError('unsupported', `--${name} is not supported`, { hint: 'rbd can do it' });
 }
 
 /** Bits; null leaves them to the cluster. */

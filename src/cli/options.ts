@@ -206,7 +206,7 @@ const table = {
     expects: 'a size from 4K to 64M',
   },
   'journal-pool': { value: 'POOL', group: 'New image', describe: '', hidden: true },
-  'thick-provision': { group: 'New image', describe: '', hidden: true },
+  'thick-provision': { group: 'New image', describe: 'write zeros to all of it: space is taken at once' },
   'skip-quiesce': { group: 'Target', describe: '', hidden: true },
   'ignore-quiesce-error': { group: 'Target', describe: '', hidden: true },
 

@@ -63,3 +63,14 @@ test('journals and mirrors are for Ceph', async () => {
     expect(await run(`create --size 1 volumes/vm ${options}`)).toMatchObject({ status: 95 });
   }
 });
+
+test('create --thick-provision takes all of the space, or leaves nothing behind', async () => {
+  const { ok, run } = await makeWorld();
+  const options = '--object-size 1M --stripe-unit 64K --stripe-count 2';
+  await ok(`create volumes/thick --size 5M --thick-provision ${options}`);
+  expect(JSON.parse(await ok('du volumes/thick --json'))).toMatchObject({ images: [{ used_size: 5 << 20 }] });
+  expect(await run('create volumes/thick --size 5M --thick-provision')).toMatchObject({ status: 17 });
+  await ok('pool set-quota volumes max_bytes 16M');
+  expect(await run('create volumes/more --size 12M --thick-provision')).toMatchObject({ status: 122 });
+  expect(await ok('ls volumes')).toBe('thick\n');
+});

@@ -1,6 +1,7 @@
 // rbdelta create: an empty image.
 
 import { RbdeltaError } from '../../error.ts';
+import { createThick } from '../../ops/create-thick.ts';
 import { withCluster } from '../cluster.ts';
 import type { Command } from '../command.ts';
 import { creationFrom } from '../creation.ts';
@@ -17,6 +18,12 @@ export const command: Command = {
     const options = creationFrom(call);
     const size = call.args.value('size', imageSizeFrom);
     if (size === null) throw new RbdeltaError('invalid', 'must specify --size <M/G/T>', { hint: 'as --size 10G' });
-    await withCluster(call, (cluster, pool) => cluster.create(inPool(named, pool), { ...options, size }));
+    await withCluster(call, async (cluster, pool) => {
+      const spec = inPool(named, pool);
+      if (!call.args.has('thick-provision')) return cluster.create(spec, { ...options, size });
+      const progress = call.progress('Thick provisioning');
+      await createThick(cluster, spec, { ...options, size }, { signal: call.signal, onProgress: progress.update });
+      progress.finish('wrote all of the image');
+    });
   },
 };
