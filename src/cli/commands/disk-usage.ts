@@ -33,15 +33,18 @@ export const command: Command = {
     const one = args.has('image') || positionals.peek() !== null;
     const named = one ? imageFrom(args, positionals) : null;
     if (!one && args.has('from-snap')) throw new RbdeltaError('invalid', 'image name was not specified');
-    const rows = await withCluster(call, async (cluster, defaultPool) => {
-      if (named !== null) return rowsOf(call, cluster, inPool(named, defaultPool));
+    const [rows, versions] = await withCluster(call, async (cluster, defaultPool) => {
+      if (named !== null) return merged(call, await rowsOf(call, cluster, inPool(named, defaultPool)));
       const [pool, namespace] = [args.text('pool') ?? defaultPool, args.text('namespace') ?? ''];
       const all: Row[] = [];
+      let count = 0;
       for (const image of await cluster.list(pool, namespace)) {
         if (call.signal.aborted) throw call.signal.reason;
-        all.push(...(await rowsOf(call, cluster, { pool, namespace, image, snap: null })));
+        const [rows, versions] = merged(call, await rowsOf(call, cluster, { pool, namespace, image, snap: null }));
+        all.push(...rows);
+        count += versions;
       }
-      return all;
+      return [all, count] as const;
     });
     const heads = rows.filter(({ snapshot }) => snapshot === null);
     const sum = (some: readonly Row[], field: 'provisionedBytes' | 'usedBytes') =>
@@ -70,7 +73,7 @@ export const command: Command = {
     const plain = (): string => {
       if (rows.length === 0) return '';
       const lines = rows.map((row) => line(shown(labelOf(row)), row.provisionedBytes, row.usedBytes));
-      if (rows.length > 1) lines.push(line('<TOTAL>', provisioned, used));
+      if (versions > 1) lines.push(line('<TOTAL>', provisioned, used));
       return table(columns, lines);
     };
     await print(call, format, 'stats', tree, plain);
@@ -105,10 +108,14 @@ async function rowsOf(call: Call, cluster: Cluster, spec: ImageSpec): Promise<Ro
     rows.push(rowOf(info, snapshot, usage));
     from = snapshot?.name ?? null;
   }
-  if (spec.snap !== null) return rows.slice(-1);
+  return spec.snap === null ? rows : rows.slice(-1);
+}
+
+/** The rows of an image as they are shown, and how many versions they are of. */
+function merged({ args }: Call, rows: Row[]): [shown: Row[], versions: number] {
   const head = rows.at(-1);
-  if (!args.has('merge-snapshots') || head === undefined) return rows;
-  return [{ ...head, usedBytes: rows.reduce((bytes, { usedBytes }) => bytes + usedBytes, 0) }];
+  if (!args.has('merge-snapshots') || head === undefined || head.snapshot !== null) return [rows, rows.length];
+  return [[{ ...head, usedBytes: rows.reduce((bytes, { usedBytes }) => bytes + usedBytes, 0) }], rows.length];
 }
 
 const rowOf = (
