@@ -74,6 +74,7 @@ function ceph(
     name: option('name'),
     monHost: option('mon-host'),
     keyring: option('keyring') ?? (env['CEPH_KEYRING'] || undefined),
+    keyfile: option('keyfile'),
     // librados reads the rest of CEPH_ARGS itself.
     args: args.foreign,
     timeoutMs: args.value('timeout', millisecondsFrom) ?? undefined,

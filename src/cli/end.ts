@@ -4,20 +4,27 @@ import { constants } from 'node:os';
 import { RbdeltaError } from '../error.ts';
 
 export interface Interrupt {
-  /** Aborted by the first SIGINT, SIGTERM or SIGHUP; the next one ends the process at once. */
+  /** Aborted by the first SIGINT, SIGTERM or SIGHUP; one that comes later ends the process at once. */
   signal: AbortSignal;
   received(): NodeJS.Signals | null;
 }
 
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
+/** `timeout` and shells signal the process, and its group besides: what comes so soon is the same interrupt. */
+const sameMs = 500;
+
 export function onSignals(): Interrupt {
   const controller = new AbortController();
   let received: NodeJS.Signals | null = null;
   const interrupt = (signal: NodeJS.Signals): void => {
+    if (received !== null) return;
     received = signal;
-    for (const one of signals) process.removeListener(one, interrupt);
+    setTimeout(forget, sameMs).unref();
     controller.abort(new RbdeltaError('interrupted', `interrupted by ${signal}`));
+  };
+  const forget = (): void => {
+    for (const one of signals) process.removeListener(one, interrupt);
   };
   for (const one of signals) process.on(one, interrupt);
   return { signal: controller.signal, received: () => received };
@@ -39,7 +46,9 @@ const waiting = (): boolean => abandoned || process.getActiveResourcesInfo().som
 export function endWith(status: number, interruptedBy: NodeJS.Signals | null): void {
   if (interruptedBy === null) process.exit(status);
   const ends = status === 130 ? statusOfSignal(interruptedBy) : status;
-  // A shell sees the same status either way. Our listeners are gone, so this is the end.
-  if (waiting()) process.kill(process.pid, interruptedBy);
-  else process.exit(ends);
+  // A shell sees the same status either way.
+  if (waiting()) {
+    process.removeAllListeners(interruptedBy);
+    process.kill(process.pid, interruptedBy);
+  } else process.exit(ends);
 }

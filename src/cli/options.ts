@@ -217,7 +217,7 @@ const table = {
   long: { alias: ['l'], group: 'Output', describe: 'sizes, snapshots, parents' },
   all: { alias: ['a'], group: 'Output', describe: 'snapshots of every kind, not only the user’s' },
   format: { value: 'plain|json|xml', group: 'Output', describe: 'how to print [plain]' },
-  json: { group: 'Output', describe: 'as --format json' },
+  json: { group: 'Output', describe: 'print json' },
   'pretty-format': { group: 'Output', describe: 'indent json and xml' },
   'no-progress': { group: 'Output', describe: 'no progress on the terminal' },
   help: { alias: ['h'], group: 'Output', describe: 'this text' },
@@ -231,6 +231,7 @@ const table = {
   name: { alias: ['n'], value: 'NAME', group: 'Cluster', describe: 'Ceph user, as client.backup' },
   'mon-host': { alias: ['m'], value: 'HOSTS', group: 'Cluster', describe: 'addresses of monitors' },
   keyring: { alias: ['k'], value: 'FILE', group: 'Cluster', describe: 'keyring of the user' },
+  keyfile: { alias: ['K'], value: 'FILE', group: 'Cluster', describe: 'the key of the user alone' },
 } as const satisfies Record<string, OptionSpec>;
 
 export type OptionName = keyof typeof table;
@@ -254,7 +255,7 @@ export function valueHint(name: OptionName): string | undefined {
 export const imageNames = ['pool', 'namespace', 'image'] as const;
 export const snapNames = [...imageNames, 'snap'] as const;
 export const output = ['format', 'json', 'pretty-format'] as const;
-export const cephOptions = ['conf', 'cluster', 'id', 'name', 'mon-host', 'keyring'] as const;
+export const cephOptions = ['conf', 'cluster', 'id', 'name', 'mon-host', 'keyring', 'keyfile'] as const;
 export const cluster = ['cluster-dir', 'timeout', ...cephOptions] as const;
 export const destination = ['dest-pool', 'dest-namespace', 'dest'] as const;
 export const creation = [

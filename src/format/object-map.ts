@@ -115,7 +115,7 @@ export const encodeObjectMap = (count: number, states: Uint8Array): Buffer => {
 };
 
 const damaged = (how: string): RbdeltaError =>
-  new RbdeltaError('corrupt', `the object map is damaged: ${how}`, { hint: 'rbd object-map rebuild' });
+  new RbdeltaError('corrupt', `the object map is damaged: ${how}`, { hint: 'rbdelta object-map rebuild' });
 
 const checkFooter = (header: Buffer, states: Buffer, footer: Buffer): void => {
   const blocks = Math.ceil(states.length / blockBytes);

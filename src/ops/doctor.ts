@@ -252,7 +252,7 @@ function lookAtMaps(info: ImageInfo, report: Report): void {
     });
   } else {
     const text = `object maps are invalid: ${bad.join(', ')}; diffs across them ask for every object, which is slow`;
-    report({ area: 'image', state: 'note', text, hint: `rbd object-map rebuild ${bad[0]}` });
+    report({ area: 'image', state: 'note', text, hint: `rbdelta object-map rebuild ${bad[0]}` });
   }
 }
 

@@ -64,8 +64,8 @@ export function checkHeader(header: DiffHeader, state: TargetState, choices: Imp
       hint: 'merge-diff makes the whole of all parts; --force applies it as rbd does, which takes it for all',
     });
   if (size === null && !choices.force)
-    throw new RbdeltaError('corrupt', 'the diff does not say how large the image is', {
-      hint: `--force applies it to ${label} at its present size, as rbd does`,
+    throw new RbdeltaError('corrupt', 'the diff does not say before its data how large the image is', {
+      hint: `make it again; --force applies a diff that says nothing of it to ${label} at its present size, as rbd does`,
     });
   const found = toSnap === null ? undefined : state.snapshots.get(toSnap);
   if (toSnap !== null && found !== undefined) {

@@ -242,7 +242,7 @@ async function intoNewImage(
     throw withState(
       error,
       `the new image "${printable(formatSpec(spec))}" could not be removed again (${failed}): it is not whole`,
-      'remove it, with its snapshots (rbd snap purge, rbd rm)',
+      'remove it, with its snapshots (rbdelta snap purge, rbdelta rm)',
     );
   }
 }

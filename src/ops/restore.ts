@@ -96,7 +96,7 @@ export async function restoreToImage(
     throw withState(
       told,
       `the new image ${name} could not be removed again (${failed}): it is not whole`,
-      'remove it (rbd rm)',
+      'remove it (rbdelta rm)',
     );
   }
 }

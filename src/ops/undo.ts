@@ -33,6 +33,11 @@ export async function undoImport(error: unknown, undo: Undo): Promise<unknown> {
     return error;
   }
   const snap = plan.fromSnap === null ? '' : `"${printable(plan.fromSnap)}"`;
+  // What made it fail comes first: a disk that is full, a stream that is cut off would do so again.
+  const isCorrupt = error instanceof RbdeltaError && error.code === 'corrupt';
+  const cause = error instanceof RbdeltaError ? error.hint : undefined;
+  const first = (hint: string): string =>
+    [cause ?? (isCorrupt ? 'make the diff again' : undefined), hint].filter((one) => one !== undefined).join('; then ');
   if (plan.undo === 'none' && undo.snapshotTried) {
     const { state, hint } = await snapshotState(error, undo);
     return withState(error, `all of the diff is applied to ${label}${state}`, hint);
@@ -44,13 +49,15 @@ export async function undoImport(error: unknown, undo: Undo): Promise<unknown> {
       plan.fromSnap === null
         ? `${label} holds a mixture of what it held and a part of the diff${settled ? ` (${settled})` : ''}`
         : `${label} holds ${snap} with a part of the diff applied${settled ? ` (${settled})` : ''}`,
-      plan.fromSnap === null
-        ? 'import again with --overwrite'
-        : target.hasSnapshots === false
-          ? plan.asGiven
-            ? 'restore the file, or import the same diff again with --force'
-            : 'import all of it again with --overwrite'
-          : `roll back to ${snap} (rbd snap rollback), or import again with --rollback`,
+      first(
+        plan.fromSnap === null
+          ? 'import again with --overwrite'
+          : target.hasSnapshots === false
+            ? plan.asGiven
+              ? 'restore the file, or import the diff again with --force'
+              : 'import all of it again with --overwrite'
+            : `roll back to ${snap} (rbdelta snap rollback), or import again with --rollback`,
+      ),
     );
   }
   let step: Step = 'writes';

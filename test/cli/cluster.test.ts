@@ -29,6 +29,7 @@ describe('which cluster is meant', () => {
 
   test('CEPH_ARGS and CEPH_KEYRING count, options on the command line beat them', () => {
     const env = { CEPH_ARGS: '--id robot --conf /args.conf --debug-rbd 20', CEPH_KEYRING: '/ring' };
+    expect(choose('-K /key', env)).toMatchObject({ options: { keyfile: '/key', args: [] } });
     expect(choose('', env)).toMatchObject({ options: { id: 'robot', conf: '/args.conf', keyring: '/ring', args: [] } });
     expect(choose('--id me -k /mine --rbd-cache=false', env)).toMatchObject({
       options: { id: 'me', conf: '/args.conf', keyring: '/mine', args: ['--rbd-cache=false'] },

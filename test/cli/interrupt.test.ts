@@ -43,6 +43,8 @@ describe('interrupted', () => {
     const status = statusOf(child);
     await until(() => existsSync(world.path('out')));
     child.kill('SIGINT');
+    // As `timeout` does, which signals the process and then its group.
+    child.kill('SIGINT');
     expect(await status).toBe(130);
     expect(readdirSync(world.dir).sort()).toEqual(['pool', 'raw']);
   });
@@ -57,6 +59,8 @@ describe('interrupted', () => {
     const full = await readFile(world.path('full'));
     await new Promise((resolve) => child.stdin?.write(full.subarray(0, 3 << 20), resolve));
     await sleep(500);
+    child.kill('SIGTERM');
+    await sleep(20);
     child.kill('SIGTERM');
     expect(await status).toBe(143);
     expect(await world.ok('diff backups/vm')).toBe('');

@@ -607,7 +607,9 @@ describe('a file as the target', () => {
     expect(cut.message).toMatch(
       /; "file:image" holds "b" with a part of the diff applied; the first 2 diffs of the stream stay applied to "file:image", up to "b"$/,
     );
-    expect(cut.hint).toBe('import all of it again with --overwrite');
+    expect(cut.hint).toBe(
+      'it was cut off: make it again, or fetch it again; then import all of it again with --overwrite',
+    );
     await into(path, Buffer.concat(chain), { overwrite: true });
     expect(await readFile(path, 'latin1')).toBe('\0AABB\0');
     const wrong = await failureOf(into(path, Buffer.concat([full, toC]), { name, overwrite: true }));

@@ -9,7 +9,7 @@ import { pathFrom } from '../names.ts';
 import { output } from '../options.ts';
 import { outputFormat, print } from '../output.ts';
 import { picture } from '../picture.ts';
-import { bytesText, list, object, optional, table, type Tree } from '../print.ts';
+import { bytesText, list, object, optional, type Tree, table } from '../print.ts';
 import { s3Options } from '../s3.ts';
 import { lengthOf, sourceAt } from '../streams.ts';
 
@@ -61,7 +61,7 @@ function diffText(
   const { header, writes, zeros, span } = diff;
   const name = (snap: string | null, none: string): string => (snap === null ? none : `'${printable(snap)}'`);
   const lines = [
-    `rbd diff v${diff.version}: ${name(header.fromSnap, 'the beginning')} to ${name(header.toSnap, 'the head')}${header.protected ? ', protected' : ''}`,
+    `rbd diff v${diff.version}: ${name(header.fromSnap, 'the beginning')} to ${name(header.toSnap, header.part === undefined ? 'the head' : 'what the last part names')}${header.protected ? ', protected' : ''}`,
     `  image size  ${header.size === null ? 'not said' : bytesOf(header.size)}`,
     ...(header.part === undefined ? [] : [`  part        from ${header.part.offset} to ${header.part.end}`]),
     `  stream      ${bytesOf(diff.endByte - diff.startByte)}${diff.whole ? '' : ', not whole'}`,

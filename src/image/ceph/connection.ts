@@ -153,6 +153,7 @@ function configure(native: Native, rados: Pointer, identity: Identity, options: 
   }
   if (options.monHost !== undefined) set(native, rados, 'mon_host', options.monHost);
   if (options.keyring !== undefined) set(native, rados, 'keyring', options.keyring);
+  if (options.keyfile !== undefined) set(native, rados, 'keyfile', options.keyfile);
   // librados would ask DNS for monitors, and complain on stderr when it has none either.
   if (unread && readSetting(native, rados, 'mon_host') === '') throw noMonitors();
 }
@@ -223,13 +224,17 @@ function connectFailure(native: Native, rados: Pointer, identity: Identity, resu
   switch (errnoName(result)) {
     case 'ETIMEDOUT':
       return failure(result, `reach the monitors of the cluster at ${monitors} as ${identity.entity}`, {
-        hint: 'check the addresses in ceph.conf (mon_host) and that a monitor runs there; --timeout waits longer',
+        hint: 'check the addresses (mon_host of ceph.conf, or -m) and that a monitor runs there; --timeout waits longer',
       });
     case 'ENOENT':
       if (monitors === '') return noMonitors();
-      return new RbdeltaError('unavailable', `no keyring with a key of ${identity.entity} was found in ${keyring}`, {
-        hint: keyHint,
-      });
+      return new RbdeltaError(
+        'unavailable',
+        `no keyring with a key of ${identity.entity} was found in ${keyring.replace(/,$/u, '')}`,
+        {
+          hint: keyHint,
+        },
+      );
     case 'EACCES':
     case 'EPERM':
       if (readSetting(native, rados, 'key') === '' && lacksKey(keyring, identity.entity)) {

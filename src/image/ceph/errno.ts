@@ -19,7 +19,7 @@ const codes: Record<string, ErrorCode> = {
 const hints: Record<string, string> = {
   EROFS: 'a mirror that is not primary cannot be written: rbd mirror image promote, or another target',
   ESHUTDOWN: 'the cluster blocklisted this client: ceph osd blocklist ls',
-  EBUSY: 'rbd status shows who has the image open, rbdelta snap ls which snapshots are protected',
+  EBUSY: 'rbdelta status shows who has the image open, rbdelta snap ls which snapshots are protected',
   ENOTEMPTY: 'rbdelta snap purge removes the snapshots of an image',
   ETIMEDOUT: 'ceph -s shows whether the cluster is well; --timeout waits longer',
   EPERM: 'ceph auth get shows what this client may do: it needs the caps "profile rbd"',

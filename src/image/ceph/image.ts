@@ -253,7 +253,7 @@ export async function expectNamespace({ native }: Connection, io: IoContext): Pr
   const result = await native.callAsync('rbd_namespace_exists', pointer, cName(namespace, 'namespace'), exists);
   if (result < 0 || exists[0] !== 0) return;
   throw new RbdeltaError('notFound', `there is no namespace '${printable(namespace)}' in pool '${printable(pool)}'`, {
-    hint: `rbd namespace ls ${printable(pool)} shows its namespaces`,
+    hint: `rbdelta namespace ls ${printable(pool)} shows its namespaces`,
   });
 }
 

@@ -13,6 +13,8 @@ export interface CephOptions {
   name?: string | undefined;
   monHost?: string | undefined;
   keyring?: string | undefined;
+  /** A file with the key alone. */
+  keyfile?: string | undefined;
   /**
    * Options as the command line or CEPH_ARGS have them (`-c`, `--id`, ..., and `--any-config-option value`). Explicit
    * fields above beat them. What neither rbdelta nor Ceph knows is refused as `usage`.
