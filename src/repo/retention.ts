@@ -35,7 +35,7 @@ export interface Retained<T> {
 
 /**
  * Splits the points of one image. A pinned one is kept whatever the policy says. Fails with `usage` if the policy has no
- * rule: it would remove everything.
+ * rule, and with `invalid` if its rules keep no point of these though there are some to go: a tag may be misspelt.
  */
 export function retain<T extends Candidate>(points: readonly T[], policy: Policy): Retained<T> {
   checkPolicy(policy);
@@ -64,10 +64,13 @@ export function retain<T extends Candidate>(points: readonly T[], policy: Policy
     if (point.pinned) keep(point, 'pinned');
   }
   const kept = [...reasons].filter(([, because]) => because.length > 0);
-  return {
-    keep: kept.map(([point, because]) => ({ point, reasons: because })),
-    remove: oldestFirst.filter((point) => reasons.get(point)?.length === 0),
-  };
+  const remove = oldestFirst.filter((point) => reasons.get(point)?.length === 0);
+  if (remove.length > 0 && kept.every(([, because]) => because.every((reason) => reason === 'pinned'))) {
+    throw new RbdeltaError('invalid', 'no rule keeps any point: all that are not pinned would be removed', {
+      hint: 'add a rule, as --keep-last 1, or correct the tag; `repo forget` removes points by name',
+    });
+  }
+  return { keep: kept.map(([point, because]) => ({ point, reasons: because })), remove };
 }
 
 const none = { id: '', createdMs: 0 };

@@ -67,6 +67,15 @@ describe('retain', () => {
     expect(() => retain([at('2020-01-01T00:00:00Z')], policy)).toThrow('the policy keeps nothing');
   });
 
+  test('rules that keep no point at all are refused, whatever is pinned', () => {
+    const points = [at('2020-01-01T00:00:00Z', { pinned: true }), at('2020-01-02T00:00:00Z', { tags: ['monthly'] })];
+    expect(() => retain(points, { tags: ['montly'] })).toThrow('no rule keeps any point');
+    expect(kept(points, { tags: ['monthly'] })).toHaveLength(2);
+    // Nothing would go.
+    expect(kept(points.slice(0, 1), { tags: ['montly'] })).toEqual(['2020-01-01T00:00:00Z pinned']);
+    expect(kept([], { tags: ['montly'] })).toEqual([]);
+  });
+
   const timeMs = fc.integer({ min: Date.parse('2019-12-01'), max: Date.parse('2021-03-01') });
   const points = fc
     .uniqueArray(timeMs, { maxLength: 60 })

@@ -36,8 +36,8 @@ export const command: Command = {
     ["repo prune s3://bucket/prod 'volumes/vm-*' --keep-within 30d --dry-run", 'what would go'],
   ],
   notes:
-    'Each rule keeps the newest point of each of the newest hours, days, … that have one; what no rule keeps goes. Pinned ' +
-    'points stay. All times are UTC; --keep-within counts back from the newest point of the image. A point that stays gets ' +
+    'Each rule keeps the newest point of each of the newest hours, days, … that have one; what no rule keeps goes. Where ' +
+    'the rules keep no point of an image, nothing of it goes, and it fails. Pinned points stay. All times are UTC; --keep-within counts back from the newest point of the image. A point that stays gets ' +
     'what it needs of those that go first: frames are taken as they are where that is possible. An image that fails does ' +
     'not keep the others from being pruned; the status is that of the first failure.',
   async run(call) {
