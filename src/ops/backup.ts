@@ -32,7 +32,10 @@ export interface BackupOptions extends BackupChoices {
   trim?: boolean;
   /** zstd, 1 to 19; 3 if absent. */
   level?: number;
-  /** Around the making of the snapshot, as fsfreeze. `post` is called whatever became of `pre` and the snapshot. */
+  /**
+   * Around the making of the snapshot, as fsfreeze; of a file, around all of the reading. `post` is called whatever became
+   * of `pre` and the work. With `snap`, which is there already, neither is called.
+   */
   hooks?: { pre?: () => Promise<void>; post?: () => Promise<void> };
   /** How long to wait for another writer of the image, ms; 0 if absent. */
   waitMs?: number;
@@ -44,6 +47,8 @@ export interface BackupOptions extends BackupChoices {
   signal?: AbortSignal;
   onNotice?: (text: string) => void;
   onProgress?: (progress: BackupProgress) => void;
+  /** The point of an interrupted run is whole; the one that was asked for comes now, and may fail. */
+  onResumed?: (result: BackupResult) => void;
 }
 
 /** Where the work has come to in the image, of its size. */
@@ -103,6 +108,7 @@ export async function backup(
     // With --snap, what was interrupted is what is asked for.
     if (!first.isResumed || options.snap !== undefined) return first.result;
     // It shows the image as it was then: what is asked for is a point of now.
+    options.onResumed?.(first.result);
     const { result } = await underLock(repository, source, { ...options, full: false }, lock);
     return { ...result, resumed: first.result };
   } finally {
@@ -147,47 +153,58 @@ async function underLock(
       // Whatever --pre held up may be held up still.
       await options.hooks?.post?.();
     }
-    const image = await source.open(plan.snapshot.name);
-    try {
-      const info = await image.info();
-      intent.snapshot.id = info.snapshot?.id ?? 0;
-      await writeIntent(repository, source.image, intent, about);
-      const guarded = { ...options, signal: options.signal ? AbortSignal.any([options.signal, lock.lost]) : lock.lost };
-      const written = await archive(repository, source, image, info, plan, situation.points, left !== null, guarded);
-      const manifest = await manifestOf(repository, source, info, plan, written, {
-        version: options.version,
-        tags,
-        seconds: (performance.now() - begun) / 1000,
-        beganMs: about.nowMs,
-        nowMs: nowMs(),
-      });
-      await lock.assertHeld();
-      await repository.store.put(`${pointFolder(source.image, plan.point)}${manifestName}`, encodeManifest(manifest), {
-        create: true,
-      });
-      await settleBackup(repository, source.image, manifest, head, options.onNotice);
-      const result = resultOf(manifest, plan, written, (performance.now() - begun) / 1000);
-      return { result, isResumed: left !== null };
-    } finally {
-      await image.close();
-    }
+    const read = async (): Promise<{ info: ImageInfo; written: Written }> => {
+      const image = await source.open(plan.snapshot.name);
+      try {
+        const info = await image.info();
+        intent.snapshot.id = info.snapshot?.id ?? 0;
+        await writeIntent(repository, source.image, intent, about);
+        const signal = options.signal ? AbortSignal.any([options.signal, lock.lost]) : lock.lost;
+        const guarded = { ...options, signal };
+        const written = await archive(repository, source, image, info, plan, situation.points, left !== null, guarded);
+        return { info, written };
+      } finally {
+        await image.close();
+      }
+    };
+    const { info, written } = head === null ? await between(options.hooks, read) : await read();
+    const manifest = await manifestOf(repository, source, info, plan, written, {
+      version: options.version,
+      tags,
+      seconds: (performance.now() - begun) / 1000,
+      beganMs: about.nowMs,
+      nowMs: nowMs(),
+    });
+    await lock.assertHeld();
+    await repository.store.put(`${pointFolder(source.image, plan.point)}${manifestName}`, encodeManifest(manifest), {
+      create: true,
+    });
+    await settleBackup(repository, source.image, manifest, head, options.onNotice);
+    const result = resultOf(manifest, plan, written, (performance.now() - begun) / 1000);
+    return { result, isResumed: left !== null };
   } finally {
     await head?.close();
   }
 }
 
-async function makeSnapshot(head: WritableImage, name: string, hooks: BackupOptions['hooks'] = {}): Promise<void> {
+async function makeSnapshot(head: WritableImage, name: string, hooks: BackupOptions['hooks']): Promise<void> {
   // A run that was killed between the two puts of the intent made it.
   if (snapshotById(await head.info(), null, name) !== null) return;
+  await between(hooks, () => head.createSnapshot(name));
+}
+
+async function between<T>(hooks: BackupOptions['hooks'] = {}, work: () => Promise<T>): Promise<T> {
+  let done: T;
   try {
     await hooks.pre?.();
-    await head.createSnapshot(name);
+    done = await work();
   } catch (error) {
     // Whatever becomes of that, this is the failure to tell of.
     await hooks.post?.().catch(() => {});
     throw error;
   }
   await hooks.post?.();
+  return done;
 }
 
 const unusable = (error: unknown, base: string): unknown =>

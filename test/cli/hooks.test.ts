@@ -1,6 +1,6 @@
 // Hooks: what they end with, their time limit, and what an interrupt does to them.
 
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { RbdeltaError } from '../../src/error.ts';
@@ -62,4 +62,42 @@ test('a backup whose --pre takes too long fails with timeout; --post runs', asyn
   expect(stderr).toContain("--pre 'sleep 600' did not end within 0.3 s");
   expect(readFileSync(path('post'), 'utf8')).toBe('volumes/vm\n');
   expect(await ok('snap ls volumes/vm')).toBe('');
+});
+
+test('of a file, they run around the whole of the reading', async () => {
+  const { ok, run, path } = await makeWorld({ pools: [] });
+  await ok('repo init repo');
+  writeFileSync(path('f.raw'), 'a'.repeat(65_536));
+  // What --pre writes is in the point: it ran before the first read; --post after the last one.
+  const pre = `printf frozen > ${path('f.raw')}; truncate -s 65536 ${path('f.raw')}`;
+  const post = `printf thawed > ${path('f.raw')}; echo "$RBDELTA_IMAGE" > ${path('post')}`;
+  await ok(['backup', 'file:f.raw', 'repo', '--pre', pre, '--post', post]);
+  await ok(['restore', 'repo', `file:${path('f.raw')}@latest`, 'file:again.raw']);
+  expect(readFileSync(path('again.raw'), 'utf8')).toBe(`frozen${'\0'.repeat(65_530)}`);
+  expect(readFileSync(path('f.raw'), 'utf8')).toBe('thawed');
+  expect(readFileSync(path('post'), 'utf8')).toBe('file:f.raw\n');
+
+  for (const hooks of [
+    ['--pre', 'false'],
+    ['--post', 'false'],
+  ]) {
+    const { status, stderr } = await run(['backup', 'file:f.raw', 'repo', ...hooks]);
+    expect({ status, stderr }).toEqual({ status: 5, stderr: expect.stringContaining(`'false' ended with status 1`) });
+  }
+  expect(JSON.parse(await ok('repo list --json repo'))).toHaveLength(1);
+  rmSync(path('post'));
+  rmSync(path('f.raw'));
+  const gone = await run(['backup', 'file:f.raw', 'repo', '--post', `touch ${path('post')}`]);
+  expect({ status: gone.status, post: existsSync(path('post')) }).toEqual({ status: 2, post: true });
+});
+
+test('with --snap there is nothing for them to run around: it is refused', async () => {
+  const { ok, run } = await makeWorld();
+  await ok('repo init repo');
+  await ok('create --size 1 volumes/vm');
+  await ok('snap create volumes/vm@mine');
+  for (const option of ['--pre', '--post']) {
+    const { status, stderr } = await run(['backup', '--snap', 'mine', option, 'true', 'volumes/vm', 'repo']);
+    expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringContaining(`${option} and --snap`) });
+  }
 });

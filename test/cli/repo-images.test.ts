@@ -110,6 +110,21 @@ test('repo copy that fails half-way tells what was copied', async () => {
   expect(await world.ids('volumes/c', 'another')).toEqual([first]);
 });
 
+test('repo prune by a tag that no point of an image has leaves that image alone', async () => {
+  const world = await withImages();
+  await world.ok('repo tag --tag monthly repo b@latest');
+  const { status, stdout, stderr } = await world.run('repo prune repo --keep-tag monthly --json');
+  expect(status).toBe(22);
+  const error = expect.stringContaining('no rule keeps any point');
+  expect(JSON.parse(stdout)).toMatchObject([
+    { image: 'volumes/a', status: 22, error },
+    { image: 'volumes/b', status: 0, removed: [expect.any(String)] },
+  ]);
+  expect(stderr).toMatch(/^rbdelta: volumes\/a: no rule keeps any point.*\nhint: .*repo forget/);
+  expect(await world.ids('volumes/a')).toHaveLength(2);
+  expect(await world.run('repo prune repo volumes/a --keep-tag monthly --dry-run')).toMatchObject({ status: 22 });
+});
+
 test('backup backs up the rest when a pattern matches nothing', async () => {
   const world = await withImages();
   const { status, stdout, stderr } = await world.run(['backup', 'volumes/none-*', 'volumes/b', 'repo', '--json']);
@@ -120,6 +135,32 @@ test('backup backs up the rest when a pattern matches nothing', async () => {
   ]);
   expect(stderr).toMatch(/^rbdelta: volumes\/none-\*: no image matches .*\nhint: .*\nrbdelta: volumes\/b: /);
   expect(await world.ids('volumes/b')).toHaveLength(3);
+});
+
+test('backup that goes on with an interrupted one tells of both points, also when the second fails', async () => {
+  const { ok, run, path, ...world } = await withImages();
+  writeFileSync(path('raw'), noise(1, 300_000));
+  await ok('import raw volumes/c');
+  // A failure behind the snapshot leaves what the next run goes on with.
+  expect(await run('backup volumes/c repo --post false')).toMatchObject({ status: 5 });
+  const half = await run('backup volumes/c repo --pre false --json');
+  expect(half.status).toBe(5);
+  const [first] = await world.ids('volumes/c');
+  const full = { point: first, method: 'full', data_bytes: expect.any(Number), fingerprint: expect.any(String) };
+  const error = expect.stringContaining("--pre 'false'");
+  const [failed] = JSON.parse(half.stdout);
+  expect(failed).toEqual({ image: 'volumes/c', status: 5, error, resumed: expect.objectContaining(full) });
+  expect(failed.resumed.read_bytes).toBeGreaterThan(100_000);
+  expect(half.stderr).toMatch(new RegExp(`\nrbdelta: volumes/c: ${first} .* stored, .*\nrbdelta: volumes/c: --pre`));
+
+  expect(await run('backup volumes/c repo --post false')).toMatchObject({ status: 5 });
+  const { status, stdout, stderr } = await run('backup volumes/c repo --json');
+  const [, second, third] = await world.ids('volumes/c');
+  expect({ status, all: JSON.parse(stdout) }).toMatchObject({
+    status: 0,
+    all: [{ image: 'volumes/c', point: third, base: second, resumed: { point: second, base: first } }],
+  });
+  expect(stderr).toMatch(new RegExp(`${second} .*\nrbdelta: volumes/c: ${third} `));
 });
 
 test('dry runs tell in json what the run would do, in the same shape', async () => {

@@ -13,7 +13,7 @@ import type { Call, Command } from '../command.ts';
 import { runHook } from '../hooks.ts';
 import { cluster } from '../options.ts';
 import { attempt, conclude, failed, type Outcome } from '../per-image.ts';
-import { bytesText, type Field, optional } from '../print.ts';
+import { bytesText, type Field, object, optional } from '../print.ts';
 import type { Moved } from '../progress.ts';
 import { placeOf, storeOptions, withRepository } from '../repository.ts';
 import { usage } from '../args.ts';
@@ -52,7 +52,8 @@ export const command: Command = {
     'rollback on an image with many snapshots, or whenever an object map is doubted. A run that was interrupted goes on ' +
     'when it is started again. A line for each image, and one for all, is printed on standard error; with --json the result goes to ' +
     'standard output. One image that fails does not keep the others from being backed up; the status is that of the first ' +
-    'failure. The hooks get RBDELTA_IMAGE; --post runs also when the snapshot could not be made, or --pre was ended.',
+    'failure. The hooks get RBDELTA_IMAGE. They run around the making of the snapshot; of a file or device, around all of the ' +
+    'reading. --post runs also when that, or --pre, has failed; when a hook fails, so does the backup.',
   async run(call) {
     const words = call.positionals.rest();
     const where = placeOf(words.length > 1 ? words.pop() : null);
@@ -61,6 +62,10 @@ export const command: Command = {
     const waitMs = args.value('wait', millisecondsFrom);
     const snap = args.text('snap');
     if (args.has('full') && args.has('compare')) throw usage('--full and --compare exclude each other');
+    for (const hook of ['pre', 'post'] as const) {
+      if (snap === null || !args.has(hook)) continue;
+      throw usage(`--${hook} and --snap exclude each other`, 'hooks run while a snapshot is made; that one is there');
+    }
     const options = (source: BackupSource): BackupOptions => ({
       version,
       full: args.has('full'),
@@ -83,21 +88,32 @@ export const command: Command = {
         const beganMs = performance.now();
         const run: Run = { count: sources.length, beganMs, bytesRead: 0, bytesChanged: 0, bytesStored: 0 };
         for (const [index, source] of sources.entries()) {
-          const work = () => one(call, repository, source, options(source), { ...run, index });
-          const outcome = await attempt(call, source.name, work);
+          let resumed: BackupResult | null = null;
+          const onResumed = (result: BackupResult): void => {
+            resumed = result;
+            call.notice(resultText(source, result));
+          };
+          const work = async (): Promise<Done> => ({
+            ...(await one(call, repository, source, { ...options(source), onResumed }, { ...run, index })),
+            resumed,
+          });
+          const half = (): Done | null => resumed && { plan: null, result: null, resumed };
+          const outcome = await attempt(call, source.name, work, half);
           outcomes.push(outcome);
-          const done = outcome.result?.result ?? null;
-          if (done === null) continue;
-          run.bytesRead += done.bytesRead;
-          run.bytesChanged += done.dataBytes;
-          run.bytesStored += done.storedBytes;
+          for (const made of [resumed, outcome.result?.result ?? null]) {
+            if (made === null) continue;
+            run.bytesRead += made.bytesRead;
+            run.bytesChanged += made.dataBytes;
+            run.bytesStored += made.storedBytes;
+          }
         }
         tellAll(call, run, outcomes);
       });
     });
-    return conclude(call, outcomes, ({ plan, result }) => [
+    return conclude(call, outcomes, ({ plan, result, resumed }) => [
       ...(plan === null ? [] : planFields(plan)),
       ...(result === null ? [] : resultFields(result)),
+      optional('resumed', resumed && object(...resultFields(resumed))),
     ]);
   },
 };
@@ -105,6 +121,8 @@ export const command: Command = {
 interface Done {
   result: BackupResult | null;
   plan: BackupPlan | null;
+  /** The point of an interrupted run, which was made whole first. */
+  resumed: BackupResult | null;
 }
 
 /** How many images there are, and what was done for those that are finished. */
@@ -132,7 +150,7 @@ async function one(
   source: BackupSource,
   options: BackupOptions,
   { count, beganMs, index, ...before }: Run & { index: number },
-): Promise<Done> {
+): Promise<Omit<Done, 'resumed'>> {
   if (call.args.has('dry-run')) {
     const plan = await dryBackup(repository, source, options);
     if (!call.args.has('json')) await call.stdout.write(`${planText(source, plan)}\n`);
@@ -154,7 +172,6 @@ async function one(
     },
   });
   progress.clear();
-  if (result.resumed !== null) call.notice(resultText(source, result.resumed));
   call.notice(resultText(source, result));
   return { plan: null, result };
 }
