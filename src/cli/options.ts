@@ -207,6 +207,7 @@ const table = {
   },
   'journal-pool': { value: 'POOL', group: 'New image', describe: '', hidden: true },
   'thick-provision': { group: 'New image', describe: 'write zeros to all of it: space is taken at once' },
+  'yes-i-really-really-mean-it': { group: 'Target', describe: 'with all images in it' },
   'skip-quiesce': { group: 'Target', describe: '', hidden: true },
   'ignore-quiesce-error': { group: 'Target', describe: '', hidden: true },
 

@@ -246,6 +246,7 @@ function infoOf(path: string, size: number, stats: Stats): ImageInfo {
     modifiedMs: stats.mtimeMs,
     accessedMs: stats.atimeMs,
     parent: null,
+    snapshotLimit: null,
     snapshots: [],
     snapshot: null,
   };

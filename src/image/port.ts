@@ -12,6 +12,8 @@ export interface Snapshot {
   /** Bits of formats/rbd-header: 1 object map invalid, 2 fast-diff invalid. */
   flags: number;
   namespace: 'user' | 'group' | 'trash' | 'mirror' | 'unknown';
+  /** What one in the trash was called. */
+  originalName?: string;
   /** ms since the epoch; null where the header does not tell (old images). */
   createdMs: number | null;
   /** How many bytes of the parent this snapshot still sees; null without a parent. */
@@ -50,6 +52,8 @@ export interface ImageInfo {
     /** The parent is in the trash by now, which tells its name as well. Absent: it is not. */
     inTrash?: true;
   } | null;
+  /** How many snapshots there may be; null: any number. */
+  snapshotLimit: number | null;
   /** All snapshots of the image, of every namespace, by rising id. */
   snapshots: Snapshot[];
   /** The snapshot that was opened; null is the head. */

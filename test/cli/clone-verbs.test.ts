@@ -38,6 +38,18 @@ test('clone, children, flatten', async () => {
   await ok('rm volumes/par');
 });
 
+test('snap ls --all: what a snapshot in the trash was called', async () => {
+  const { ok } = await makeWorld();
+  await ok('create --size 1M volumes/par');
+  await ok('snap create volumes/par@s');
+  await ok('clone --rbd-default-clone-format 2 volumes/par@s volumes/kid');
+  await ok('snap rm volumes/par@s');
+  expect(await ok('snap ls --all volumes/par')).toMatch(/ trash \(s\) *\n$/u);
+  expect(JSON.parse(await ok('snap ls --all --format json volumes/par'))).toMatchObject([
+    { namespace: { type: 'trash', original_name: 's' } },
+  ]);
+});
+
 test('clone --max-depth', async () => {
   const { ok, run } = await makeWorld();
   await ok('create --size 8M volumes/v0');

@@ -210,6 +210,15 @@ describe('image verbs', () => {
     expect(await ok('ls volumes')).toBe('');
     await ok('pool rm volumes');
     expect(await ok('pool ls')).toBe('backups\n');
+    // as ceph osd pool
+    await ok('pool create volumes 8 8');
+    await ok('create --size 1M volumes/vm');
+    expect((await run('pool create volumes eight')).status).toBe(1);
+    expect((await run('pool rm volumes')).status).toBe(39);
+    expect((await run('pool rm volumes --yes-i-really-really-mean-it')).status).toBe(1);
+    expect((await run('pool rm volumes backups --yes-i-really-really-mean-it')).status).toBe(1);
+    await ok('pool rm volumes volumes --yes-i-really-really-mean-it');
+    expect(await ok('pool ls')).toBe('backups\n');
   });
 });
 

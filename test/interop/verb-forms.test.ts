@@ -101,6 +101,9 @@ snap purge POOL/nosuch
 snap limit set POOL/nosuch --limit 3
 snap limit set POOL/a --limit x
 snap limit set POOL/a --limit 5
+info POOL/a
+info POOL/a --format json
+info POOL/a --format xml
 snap limit clear POOL/nosuch
 snap limit clear POOL/a
 snap limit clear POOL/a

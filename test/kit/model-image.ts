@@ -243,6 +243,7 @@ export class ModelImage {
         snapId: 1,
         overlap: version.overlap ?? 0,
       },
+      snapshotLimit: null,
       snapshots,
       snapshot: snapshots.find((snapshot) => snapshot.id === id) ?? null,
     };

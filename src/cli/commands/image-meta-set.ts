@@ -14,7 +14,7 @@ export const command: Command = {
     const named = imageFrom(call.args, call.positionals, { snap: 'none' });
     const key = metadataKeyFrom(call);
     const value = call.positionals.take();
-    if (value === null) throw new RbdeltaError('invalid', 'metadata value was not specified');
+    if (value === null || value === '') throw new RbdeltaError('invalid', 'metadata value was not specified');
     await withCluster(call, (cluster, pool) => cluster.setMetadata(inPool(named, pool), key, value));
   },
 };

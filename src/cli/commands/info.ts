@@ -72,6 +72,7 @@ function infoTree(info: ImageInfo): Tree {
     ),
     optional('stripe_unit', isStriped(info) ? info.stripeUnit : null),
     optional('stripe_count', isStriped(info) ? info.stripeCount : null),
+    optional('snapshot_limit', info.snapshotLimit),
   );
 }
 
@@ -101,5 +102,6 @@ function infoText(info: ImageInfo, shown: (name: string) => string): string {
     lines.push(`parent: ${shown(formatSpec(parent))}${trash}`, `overlap: ${bytesText(parent.overlap)}`);
   }
   if (isStriped(info)) lines.push(`stripe unit: ${bytesText(info.stripeUnit)}`, `stripe count: ${info.stripeCount}`);
+  if (info.snapshotLimit !== null) lines.push(`snapshot_limit: ${info.snapshotLimit}`);
   return `rbd image '${shown(info.name)}':\n${lines.map((line) => `\t${line}\n`).join('')}`;
 }

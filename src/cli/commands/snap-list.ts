@@ -26,7 +26,10 @@ export const command: Command = {
         ['size', snapshot.size],
         ['protected', String(isProtected(snapshot))],
         ['timestamp', timestamp(snapshot)],
-        optional('namespace', all ? object(['type', snapshot.namespace]) : null),
+        optional(
+          'namespace',
+          all ? object(['type', snapshot.namespace], optional('original_name', snapshot.originalName ?? null)) : null,
+        ),
       ),
     );
     const plain = (): string =>
@@ -34,7 +37,7 @@ export const command: Command = {
         ? ''
         : table(
             columns(all),
-            snapshots.map((one) => row({ ...one, name: shown(one.name) }, all)),
+            snapshots.map((one) => row(one, all, shown)),
           );
     await print(call, format, 'snapshots', list('snapshot', trees), plain);
   },
@@ -49,14 +52,17 @@ const columns = (all: boolean): Column[] => [
   ...(all ? [{ title: 'NAMESPACE', align: 'left' } as const] : []),
 ];
 
-const row = (snapshot: Snapshot, all: boolean): string[] => [
+const row = (snapshot: Snapshot, all: boolean, shown: (name: string) => string): string[] => [
   String(snapshot.id),
-  snapshot.name,
+  shown(snapshot.name),
   bytesText(snapshot.size),
   isProtected(snapshot) ? 'yes' : '',
   timestamp(snapshot),
-  ...(all ? [snapshot.namespace] : []),
+  ...(all ? [namespaceText(snapshot, shown)] : []),
 ];
+
+const namespaceText = ({ namespace, originalName }: Snapshot, shown: (name: string) => string): string =>
+  originalName === undefined ? namespace : `${namespace} (${shown(originalName)})`;
 
 const isProtected = (snapshot: Snapshot): boolean => snapshot.protection === 'protected';
 const timestamp = (snapshot: Snapshot): string => (snapshot.createdMs === null ? '' : timeText(snapshot.createdMs));

@@ -79,6 +79,8 @@ export async function readInfo(connection: Connection, location: Location, snapI
     modifiedMs: header.modified && utimeToMs(header.modified),
     accessedMs: header.accessed && utimeToMs(header.accessed),
     parent: await parentOf(connection, header, snapId),
+    // librbd takes a limit off by writing the largest number
+    snapshotLimit: header.snapLimit === null || header.snapLimit >= 2 ** 63 ? null : header.snapLimit,
     snapshots,
     snapshot,
   };
@@ -120,6 +122,7 @@ async function readInfoV1(connection: Connection, location: Location, snapId: nu
     modifiedMs: null,
     accessedMs: null,
     parent: null,
+    snapshotLimit: null,
     snapshots,
     snapshot,
   };
@@ -132,6 +135,7 @@ const toSnapshot = (record: SnapshotRecord): Snapshot => ({
   protection: record.protection,
   flags: record.flags,
   namespace: record.namespace.type,
+  ...(record.namespace.type === 'trash' && { originalName: record.namespace.originalName }),
   createdMs: record.created && utimeToMs(record.created),
   parentOverlap: record.parentOverlap,
 });

@@ -132,6 +132,7 @@ export function imageInfo(store: Store, image: ImageRef, header: RbdHeader, snap
     modifiedMs: header.modified && utimeToMs(header.modified),
     accessedMs: header.accessed && utimeToMs(header.accessed),
     parent: parentInfo(store, header, snapId),
+    snapshotLimit: header.snapLimit,
     snapshots,
     snapshot,
   };
@@ -182,6 +183,7 @@ const snapshotInfo = (snap: SnapshotRecord): Snapshot => ({
   protection: snap.protection,
   flags: snap.flags,
   namespace: snap.namespace.type,
+  ...(snap.namespace.type === 'trash' && { originalName: snap.namespace.originalName }),
   createdMs: snap.created && utimeToMs(snap.created),
   parentOverlap: snap.parentOverlap,
 });
