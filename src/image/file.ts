@@ -1,7 +1,7 @@
 // A raw file or block device as an image: source of a full, and target. No snapshots, no object map.
 
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { access, type FileHandle, lstat, open, unlink } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { errnoOf, ioFailure } from '../bytes/errno.ts';
 import { fsyncDirectory } from '../bytes/sink.ts';
@@ -34,7 +34,7 @@ export async function openFileToWrite(
         if (errnoOf(error) !== 'ENOENT') throw ioFailure(error, `cannot remove "${path}"`);
       });
     };
-    return { ...image, created: file.created, discard };
+    return { ...image, isDevice: file.device, created: file.created, discard };
   } catch (error) {
     await file.handle.close();
     if (file.created) await unlink(path);
@@ -42,7 +42,22 @@ export async function openFileToWrite(
   }
 }
 
+/** Fails as `openFileToWrite` with `exclusive` would, as far as that can be told without making the file. */
+export async function checkNewFile(path: string): Promise<void> {
+  const task = `cannot open "${path}"`;
+  const missing = await lstat(path).then(
+    () => null,
+    (error: unknown) => error,
+  );
+  if (missing === null) throw new RbdeltaError('exists', `${task}: it exists already`);
+  if (errnoOf(missing) !== 'ENOENT') throw ioFailure(missing, task);
+  await access(dirname(path), constants.W_OK | constants.X_OK).catch((error: unknown) => {
+    throw ioFailure(errnoOf(error) === 'ENOENT' ? missing : error, task);
+  });
+}
+
 export interface FileTarget extends WritableImage {
+  isDevice: boolean;
   /** It was not there before. */
   created: boolean;
   /** Instead of `close`: closes, and removes the file if it was created here. */

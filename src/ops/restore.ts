@@ -4,7 +4,7 @@ import { interruption } from '../bytes/errno.ts';
 import type { ByteSink } from '../bytes/sink.ts';
 import { counted, printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
-import { openFileToWrite } from '../image/file.ts';
+import { checkNewFile, openFileToWrite } from '../image/file.ts';
 import type { Cluster, CreateOptions, WritableImage } from '../image/port.ts';
 import { formatSpec, type ImageSpec } from '../image/spec.ts';
 import type { Chain } from '../repo/chain.ts';
@@ -104,10 +104,7 @@ export async function restoreToImage(
 /** A new sparse file, which is removed again on a failure; `exists` where there is one. */
 export async function restoreToFile(chain: Chain, path: string, options: RestoreOptions = {}): Promise<Restored> {
   const begun = performance.now();
-  const target = await openFileToWrite(path, { exclusive: true }).catch((error: unknown) => {
-    if (!(error instanceof RbdeltaError) || error.code !== 'exists') throw error;
-    throw new RbdeltaError('exists', error.message, { hint: inPlaceHint, cause: error });
-  });
+  const target = await openFileToWrite(path, { exclusive: true }).catch(orInPlace);
   const windows = new RestoreWindows();
   try {
     const plan = await checkAndPlan(chain, options);
@@ -126,6 +123,37 @@ export async function restoreToFile(chain: Chain, path: string, options: Restore
     throw withState(told, `the new file "${printable(path)}" could not be removed again (${failed})`);
   }
 }
+
+/** What a dry run finds out about a new image: fails as `restoreToImage` would, and tells what it would tell. */
+export async function dryRestoreToImage(
+  chain: Chain,
+  cluster: Cluster,
+  spec: ImageSpec,
+  create: Omit<CreateOptions, 'size'>,
+  options: RestoreOptions = {},
+): ReturnType<typeof dryRestore> {
+  await refuseExisting(cluster, spec, `"${printable(formatSpec(spec))}"`);
+  // The pool and the namespace must be there.
+  await cluster.list(spec.pool, spec.namespace);
+  const plan = await dryRestore(chain, null, options);
+  await creationOf(chain.points.at(-1)!.manifest, cluster, create, options.onNotice);
+  return plan;
+}
+
+/** The same of a new file. */
+export async function dryRestoreToFile(
+  chain: Chain,
+  path: string,
+  options: RestoreOptions = {},
+): ReturnType<typeof dryRestore> {
+  await checkNewFile(path).catch(orInPlace);
+  return dryRestore(chain, null, options);
+}
+
+const orInPlace = (error: unknown): never => {
+  if (!(error instanceof RbdeltaError) || error.code !== 'exists') throw error;
+  throw new RbdeltaError('exists', error.message, { hint: inPlaceHint, cause: error });
+};
 
 const inPlaceHint = 'choose another name; --in-place makes it what it was at the point, and writes only what differs';
 
@@ -152,6 +180,8 @@ export async function restoreOverFile(chain: Chain, path: string, options: Resto
   const target = await openFileToWrite(path);
   let restored = false;
   try {
+    // Nothing is written by that: one that is too short is refused before hours of reading, and as it was.
+    if (target.isDevice) await target.resize(chain.size);
     const result = await restoreInPlace(chain, target, `"${printable(path)}"`, options);
     restored = true;
     return result;

@@ -1,5 +1,6 @@
 // `restore` and `repo verify` as they are called.
 
+import { spawnSync } from 'node:child_process';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { rbdeltaOk } from '../kit/command.ts';
@@ -56,7 +57,11 @@ test('a new image, a file, an image in place; what is named and how it is refuse
     stderr: expect.stringContaining('hint: a file is file:/tmp/x'),
   });
   expect(await run('restore repo vm@latest')).toMatchObject({ status: 22 });
-  expect(await run('restore repo')).toMatchObject({ status: 1 });
+  expect(await run('restore repo')).toMatchObject({ status: 22 });
+  expect(await run('restore repo vm@latest backups/x@snap')).toMatchObject({
+    status: 22,
+    stderr: expect.stringMatching(/ is a snapshot: .*\nhint: backups\/x, /),
+  });
 
   const result = JSON.parse(await ok(`restore --in-place --json repo ${ids[0]} volumes/vm`));
   expect(result).toMatchObject({ point: ids[0], image: 'volumes/vm', size, chain: 1 });
@@ -98,6 +103,41 @@ test('a dry run says what would be fetched, and writes nothing', async () => {
   const plan = JSON.parse(await ok(`restore --dry-run --in-place --json repo ${ids[0]} volumes/vm`));
   expect(plan).toMatchObject({ differing_blocks: 5, chain: 1, from: [{ point: ids[0] }] });
   expect(contents[1]!.equals(await contentOf(world, 'volumes/vm'))).toBe(true);
+});
+
+test('a dry run is refused where the run would be', async () => {
+  const world = await makeWorld();
+  const { ok, run } = world;
+  await makePoints(world);
+  const targets = { 'volumes/vm': 17, 'nosuch/new': 2, 'volumes/nosuch/new': 2, 'file:raw': 17, 'file:nosuch/new': 2 };
+  for (const [target, status] of Object.entries(targets)) {
+    const real = await run(`restore repo vm@latest ${target}`);
+    const dry = await run(`restore --dry-run repo vm@latest ${target}`);
+    expect(real.status).toBe(status);
+    expect(dry).toEqual({ ...real, stdout: '' });
+  }
+  await ok('restore --dry-run repo vm@latest file:new');
+  expect((await readdir(world.dir)).includes('new')).toBe(false);
+});
+
+test('a device that is too short is refused as it is', async ({ skip }) => {
+  const world = await makeWorld();
+  const { run, path } = world;
+  await makePoints(world);
+  await writeFile(path('short'), noise(7, size / 2));
+  const { status: made, stdout } = spawnSync('losetup', ['--find', '--show', path('short')], { encoding: 'utf8' });
+  if (made !== 0) return skip();
+  const device = stdout.trim();
+  try {
+    const { status, stderr } = await run(`restore --in-place repo vm@latest file:${device}`);
+    expect({ status, stderr }).toEqual({
+      status: 28,
+      stderr: `rbdelta: "${device}" has ${size / 2} bytes, the image needs ${size}\nhint: choose a device that is at least as large\n`,
+    });
+  } finally {
+    spawnSync('losetup', ['--detach', device]);
+  }
+  expect(noise(7, size / 2).equals(await readFile(path('short')))).toBe(true);
 });
 
 test('raw bytes go to standard output, with no json among them', async () => {

@@ -5,6 +5,8 @@ import { openFileImage } from '../../image/file.ts';
 import type { Image } from '../../image/port.ts';
 import {
   dryRestore,
+  dryRestoreToFile,
+  dryRestoreToImage,
   type Restored,
   type RestoreOptions,
   restoreOverFile,
@@ -26,7 +28,7 @@ import { creationFrom } from '../creation.ts';
 import { imageFrom, inPool, type NamedImage } from '../names.ts';
 import { cluster, creation } from '../options.ts';
 import { bytesText, list, object, type Tree, toJson } from '../print.ts';
-import { repositoryFrom, withRepository } from '../repository.ts';
+import { pointFrom, repositoryFrom, withRepository } from '../repository.ts';
 import { s3Options } from '../s3.ts';
 
 export const command: Command = {
@@ -50,10 +52,9 @@ export const command: Command = {
     'if the restore fails. --in-place overwrites the head, reads it, and writes blocks of 64 KiB that differ; snapshots ' +
     'stay. If that fails, the target is a mixture, and the same command goes on.',
   async run(call) {
-    const { args, positionals } = call;
+    const { args } = call;
     const where = repositoryFrom(call);
-    const point = positionals.take();
-    if (point === null) throw usage('point was not specified', 'as volumes/vm-1@latest; rbdelta repo list shows them');
+    const point = pointFrom(call);
     const target = targetFrom(call);
     if ('stdout' in target && args.has('json')) throw usage('--json and a stream cannot both go to standard output');
     if (args.has('force') && !args.has('in-place')) throw usage('--force is for --in-place');
@@ -81,6 +82,11 @@ function targetFrom({ args, positionals }: Call): Target {
     throw new RbdeltaError('invalid', `'${text}' is not the name of an image`, { hint: `a file is file:${text}` });
   }
   const rules = args.has('in-place') ? 'existing' : 'new';
+  if (text?.includes('@')) {
+    throw new RbdeltaError('invalid', `'${text}' is a snapshot: a point is restored to an image`, {
+      hint: `${text.slice(0, text.indexOf('@'))}, or another name; rbdelta snap create makes a snapshot of it then`,
+    });
+  }
   return { named: imageFrom(args, positionals, { snap: 'none', rules }) };
 }
 
@@ -136,9 +142,17 @@ async function showPlan(call: Call, chain: Chain, target: Target): Promise<void>
   const { options } = shown(call);
   const dry = (image: Image | null) => dryRestore(chain, image, options);
   const plan = await (async () => {
-    if (!call.args.has('in-place') || 'stdout' in target) return dry(null);
-    if ('file' in target) return closing(await openFileImage(target.file), dry);
-    return withCluster(call, async (cluster, pool) => closing(await cluster.open(inPool(target.named, pool)), dry));
+    if ('stdout' in target) return dry(null);
+    const inPlace = call.args.has('in-place');
+    if ('file' in target)
+      return inPlace ? closing(await openFileImage(target.file), dry) : dryRestoreToFile(chain, target.file, options);
+    const create = creationFrom(call);
+    return withCluster(call, async (cluster, pool) => {
+      const spec = inPool(target.named, pool);
+      return inPlace
+        ? closing(await cluster.open(spec), dry)
+        : dryRestoreToImage(chain, cluster, spec, create, options);
+    });
   })();
   const used = plan.points.filter(({ frames }) => frames > 0);
   if (call.args.has('json')) {
