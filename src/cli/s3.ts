@@ -14,13 +14,13 @@ export function s3From({ args, env }: Pick<Call, 'args' | 'env'>): S3Options {
     throw usage(`--s3-endpoint '${endpoint}' is no address`, 'write it as https://host:port');
   }
   const region = args.text('s3-region');
-  const profile = args.text('s3-profile');
+  const profile = args.text('s3-profile') ?? env['AWS_PROFILE'] ?? '';
   const pathStyle = args.value('path-style', oneOf('auto', 'yes', 'no')) ?? 'auto';
   const caFile = args.text('ca-file') ?? env['AWS_CA_BUNDLE'] ?? '';
   return {
     ...(endpoint !== null && { endpoint }),
     ...(region !== null && { region }),
-    ...(profile !== null && { profile }),
+    ...(profile !== '' && { profile }),
     ...(pathStyle !== 'auto' && { pathStyle: pathStyle === 'yes' }),
     ...(caFile !== '' && { caFile }),
     httpsProxy: env['https_proxy'] ?? env['HTTPS_PROXY'],

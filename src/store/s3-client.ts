@@ -39,6 +39,8 @@ export interface S3Connection {
   clock: ServerClock;
   /** For messages: the endpoint's URL, or AWS. */
   endpoint: string;
+  /** For messages: what was asked for. */
+  profile: string | undefined;
   /** What every object is written with. */
   written: Pick<PutObjectCommandInput, 'ServerSideEncryption' | 'SSEKMSKeyId'>;
   /** And, further, every large one: others would be charged for more than they hold. */
@@ -61,6 +63,8 @@ export async function connectS3(options: S3Options = {}): Promise<S3Connection> 
   const given: S3ClientConfig = {
     maxAttempts: attempts,
     retryMode: 'standard',
+    // It warns of keys beside a profile, at length and each time: what was asked for is what counts.
+    logger: silent,
     // The defaults send checksums in a way that radosgw before 18 and others refuse or, worse, store.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
@@ -91,9 +95,12 @@ export async function connectS3(options: S3Options = {}): Promise<S3Connection> 
     clock,
     buffers: new PartBuffers(),
     endpoint: isAws ? 'AWS' : found,
+    profile,
     ...settings,
   };
 }
+
+const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
 async function requestHandlerFor(
   url: URL,
@@ -188,7 +195,7 @@ function keepDates(client: S3Client, clock: ServerClock): S3Client {
  * The failure of a request as a failure of rbdelta. `task` says what could not be done, `nameOf` included. What did not
  * come from the SDK or the network (a bug) comes back as it is.
  */
-export async function s3Failure(error: unknown, task: string, { client }: S3Connection): Promise<unknown> {
+export async function s3Failure(error: unknown, task: string, { client, profile }: S3Connection): Promise<unknown> {
   if (error instanceof RbdeltaError || !(error instanceof Error)) return error;
   const fail = (code: RbdeltaError['code'], reason: string, hint?: string): RbdeltaError =>
     new RbdeltaError(code, `${task}: ${reason}`, { cause: error, ...(hint === undefined ? {} : { hint }) });
@@ -198,11 +205,12 @@ export async function s3Failure(error: unknown, task: string, { client }: S3Conn
   if (error.name === 'NoSuchBucket') return fail('notFound', 'the bucket does not exist');
   if (error.name === 'NoSuchUpload') return fail('io', 'the server no longer knows this upload');
   if (error.name === 'CredentialsProviderError') {
-    return fail(
-      'permission',
-      'no credentials found',
-      'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE',
-    );
+    const where = profile === undefined ? '' : ` by the profile "${printable(profile)}"`;
+    const hint =
+      profile === undefined
+        ? 'set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE'
+        : 'look into ~/.aws/config and ~/.aws/credentials; without a profile, AWS_ACCESS_KEY_ID is taken';
+    return fail('permission', `no credentials found${where}`, hint);
   }
   if (error.name === 'RequestTimeTooSkewed') return fail('permission', 'the clocks here and there differ too much');
   if (error.message === 'Region is missing') return fail('usage', 'no region is configured', 'set AWS_REGION');
