@@ -1,6 +1,6 @@
 // The examples do what they say. (examples/quickstart.sh and examples/blocks-that-differ.mjs are run by .ci/run.)
 
-import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -162,6 +162,15 @@ describe('a repository', () => {
     await restore(newest, `file:${dir('restored.raw')}`);
     expect((await readFile(dir('restored.raw'))).equals(head)).toBe(true);
     await expect(restore('volumes/vm-1@latest')).rejects.toThrow('status 17');
+    // A raw file that was backed up, with a name that is two words: beside it as well.
+    const disk = dir('old disk.raw');
+    await writeFile(disk, head);
+    const files = dir('files');
+    await rbdeltaOk(['repo', 'init', files]);
+    await rbdeltaOk(['backup', `file:${disk}`, files]);
+    await succeed('bash', ['examples/restore.sh', files, `file:${disk}@latest`], { env: env() });
+    const [name = ''] = (await readdir(folder)).filter((one) => one.startsWith('old disk.raw-restored-'));
+    expect((await readFile(dir(name))).equals(head)).toBe(true);
   });
 
   test('examples/restore-without-rbdelta.sh: by zstd and examples/apply-diffs.py, and by zstd and rbd', async () => {
