@@ -1,5 +1,6 @@
 // What the commands that mark a point (pin, unpin, tag) have in common.
 
+import { printable } from '../bytes/text.ts';
 import { version } from './version.ts';
 import { type Marks, markPoint } from '../ops/repo-mark.ts';
 import { findPoint } from '../repo/find-point.ts';
@@ -12,7 +13,6 @@ import { millisecondsFrom } from './values.ts';
 
 export const markingOptions = ['wait', 'dry-run', 'json', ...storeOptions] as const;
 
-/** Silent when all is well, as `rbd` is, but for `--dry-run` and `--json`. */
 export async function runMarking(call: Call, operation: string, marks: Marks): Promise<void> {
   const where = repositoryFrom(call);
   const point = pointFrom(call);
@@ -31,6 +31,9 @@ export async function runMarking(call: Call, operation: string, marks: Marks): P
       signal: call.signal,
       onNotice: call.notice,
     });
+    const shown = nameText(call);
+    const labelled = `${pinned ? 'pinned' : 'not pinned'}, with the tags: ${shown(tags.join(', ')) || 'none'}`;
+    if (changed && !dryRun) call.notice(`${printable(textOf(image))}@${entry.id}: ${labelled}`);
     if (call.args.has('json')) {
       const tree = object(
         ['image', textOf(image)],
@@ -41,11 +44,8 @@ export async function runMarking(call: Call, operation: string, marks: Marks): P
       );
       await call.stdout.write(toJson(tree, false));
     } else if (dryRun) {
-      const shown = nameText(call);
-      const what = changed
-        ? `would be ${pinned ? 'pinned' : 'not pinned'}, with the tags`
-        : 'stays as it is, with the tags';
-      await call.stdout.write(`${shown(textOf(image))}@${entry.id}: ${what}: ${shown(tags.join(', ')) || 'none'}\n`);
+      const what = changed ? 'would be' : 'stays';
+      await call.stdout.write(`${shown(textOf(image))}@${entry.id}: ${what} ${labelled}\n`);
     }
   });
 }

@@ -60,7 +60,7 @@ export function terminalProgress({ task, write, columns, nowMs }: ProgressOption
     write(`\r${lines.map((line) => line.slice(0, width) + erase).join('\n')}${up(lines.length - 1)}`);
   };
   return {
-    update: (done, total) => show((elapsedMs) => [progressLine(task, done, total, elapsedMs)]),
+    update: (done, total) => show((elapsedMs, width) => [progressLine(task, done, total, elapsedMs, width)]),
     backup(at) {
       // One that goes on does not begin at 0.
       const from = (backupFrom ??= { at, ms: nowMs() });
@@ -78,15 +78,28 @@ export function terminalProgress({ task, write, columns, nowMs }: ProgressOption
 
 const up = (lines: number): string => (lines === 0 ? '' : `\r\x1b[${lines}A`);
 
-/** `Exporting image: 42% (1.2 GiB of 2.9 GiB, 310 MiB/s, 0:05 left)`; the parts that nobody knows are left out. */
-export function progressLine(task: string, done: number, total: number | null, elapsedMs: number): string {
+/**
+ * `Exporting image: 42% (1.2 GiB of 2.9 GiB, 310 MiB/s, 0:05 left)`; the parts that nobody knows, or that there is no room
+ * for, are left out.
+ */
+export function progressLine(
+  task: string,
+  done: number,
+  total: number | null,
+  elapsedMs: number,
+  width = Number.POSITIVE_INFINITY,
+): string {
   const rate = elapsedMs > 0 ? (done / elapsedMs) * 1000 : 0;
-  const parts = [total === null ? bytesText(done) : `${bytesText(done)} of ${bytesText(total)}`];
-  if (elapsedMs >= 1000 && rate > 0) {
-    parts.push(`${bytesText(Math.round(rate))}/s`);
-    if (total !== null) parts.push(`${clock((total - done) / rate)} left`);
-  }
-  return `${task}:${total === null ? '' : percentOf(done, total)} (${parts.join(', ')})`;
+  const amount = total === null ? bytesText(done) : `${bytesText(done)} of ${bytesText(total)}`;
+  const pace = `${bytesText(Math.round(rate))}/s`;
+  const left = total === null || rate === 0 ? null : `${clock((total - done) / rate)} left`;
+  const isSteady = elapsedMs >= 1000 && rate > 0;
+  const head = `${task}:${total === null ? '' : percentOf(done, total)}`;
+  const lines = (isSteady ? [[amount, pace, left], [amount, left], [left], [pace]] : [[amount]]).map((parts) => {
+    const known = parts.filter((part) => part !== null);
+    return known.length === 0 ? head : `${head} (${known.join(', ')})`;
+  });
+  return lines.find((line) => line.length <= width) ?? head;
 }
 
 /**

@@ -17,9 +17,9 @@ export function repositoryFrom({ positionals }: Call): string {
   return placeOf(positionals.take());
 }
 
-export function placeOf(where: string | null | undefined): string {
+export function placeOf(where: string | null | undefined, what = 'repository'): string {
   if (where != null && where !== '') return where;
-  throw new RbdeltaError('invalid', 'repository was not specified', {
+  throw new RbdeltaError('invalid', `${what} was not specified`, {
     hint: 'it is a directory or s3://bucket/prefix',
   });
 }
@@ -42,10 +42,17 @@ export async function withStore<T>(
   const { args } = call;
   const [storageClass, sse, rate] = [args.text('storage-class'), args.text('sse'), args.value('max-rate', rateFrom)];
   const { openStore } = await import('../store/open.ts');
-  const store = await openStore(where, {
+  const opening = openStore(where, {
     ...options,
     s3: { ...s3From(call), ...(storageClass !== null && { storageClass }), ...(sse !== null && { sse }) },
     ...(rate !== null && { bytesPerSecond: rate, signal: call.signal }),
+  });
+  const store = await opening.catch((error: unknown) => {
+    if (!(error instanceof RbdeltaError) || error.code !== 'notFound' || error.hint !== undefined) throw error;
+    const hint = where.startsWith('s3://')
+      ? 'is the endpoint right? a bucket is made with other tools, a repository in it with rbdelta repo init'
+      : 'is the file system mounted? rbdelta repo init makes a new repository, and the directory';
+    throw new RbdeltaError(error.code, error.message, { hint, cause: error });
   });
   return closing(store, use);
 }

@@ -2,6 +2,7 @@
 
 import { isDeepStrictEqual } from 'node:util';
 import { mapOrdered } from '../bytes/ordered.ts';
+import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import type { Manifest } from '../format/manifest.ts';
 import type { CatalogEntry } from '../format/repository.ts';
@@ -67,7 +68,9 @@ function planOf(points: readonly CatalogEntry[], image: ImageName, ids: Readonly
     const point = points.find((one) => one.id === id);
     if (point === undefined) throw new RbdeltaError('notFound', `there is no point ${id} of ${textOf(image)}`);
     if (!point.pinned) continue;
-    throw new RbdeltaError('busy', `the point ${id} of ${textOf(image)} is pinned`, { hint: 'rbdelta repo unpin' });
+    throw new RbdeltaError('busy', `the point ${id} of ${textOf(image)} is pinned`, {
+      hint: `rbdelta repo unpin REPOSITORY ${printable(textOf(image))}@${id}`,
+    });
   }
   return planForget(points, ids);
 }

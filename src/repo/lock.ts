@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { readFile, readlink } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { printable } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import { decodeLockFile, encodeLockFile, type LockFile } from '../format/repository.ts';
 import type { Store } from '../store/port.ts';
@@ -213,7 +214,9 @@ export const describeLock = ({ file, ageMs }: FoundLock): string => {
 
 const heldBy = (lock: FoundLock, image: ImageName): RbdeltaError =>
   new RbdeltaError('busy', `${textOf(image)} is locked: ${describeLock(lock)}`, {
-    hint: 'wait for it with --wait SECONDS; if that process is gone for good: rbdelta repo unlock',
+    hint:
+      'wait for it with --wait SECONDS; if that process is gone for good: ' +
+      `rbdelta repo unlock --force REPOSITORY ${printable(textOf(image))}`,
   });
 
 /** Whether the owner was a process that we would see, and is no more. */

@@ -142,7 +142,7 @@ const isBegun = async ({ store }: Repo): Promise<boolean> =>
 const rows = places.flatMap((place) => [['SIGINT', place, 130] as const, ['SIGTERM', place, 143] as const]);
 
 describe.each(rows)('%s, with %s, in the middle of a', { timeout: 300_000 }, (signal, place, status) => {
-  /** It says so in one line, does not wait for what the rate allows, and leaves no lock and nothing half written. */
+  /** It says so in one line (a backup in another one what comes next), does not wait for what the rate allows, and leaves no lock and nothing half written. */
   async function stop(world: Backups, line: string, isMiddle: () => boolean | Promise<boolean>): Promise<void> {
     const child = start(world, `${line} --max-rate ${rate}`);
     let said = '';
@@ -151,7 +151,8 @@ describe.each(rows)('%s, with %s, in the middle of a', { timeout: 300_000 }, (si
     await until(async () => child.exitCode !== null || isMiddle());
     await sleep(500);
     child.kill(signal);
-    expect({ status: await ended, said }).toEqual({ status, said: `rbdelta: interrupted by ${signal}\n` });
+    const hint = line.startsWith('backup ') ? 'hint: the next run goes on\n' : '';
+    expect({ status: await ended, said }).toEqual({ status, said: `rbdelta: interrupted by ${signal}\n${hint}` });
     for (const { store } of [world.repo, world.other]) {
       expect((await keysOf(store)).filter((key) => /\/lock\//.test(key))).toEqual([]);
       expect(await collect(store.leftovers(''))).toEqual([]);

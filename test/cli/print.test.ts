@@ -72,6 +72,11 @@ describe('progress', () => {
       'Exporting: 25% (256 MiB of 1 GiB, 128 MiB/s, 0:06 left)',
     );
     expect(progressLine('Exporting', 0, 0, 0)).toContain('100%');
+    // What there is no room for is left out as a whole.
+    const long = (width: number): string => progressLine('Exporting', 256 << 20, 1 << 30, 2000, width);
+    expect(long(54)).toBe('Exporting: 25% (256 MiB of 1 GiB, 0:06 left)');
+    expect(long(40)).toBe('Exporting: 25% (0:06 left)');
+    expect(long(20)).toBe('Exporting: 25%');
   });
 
   test('says of a backup what it reads, finds and stores, of one image and of all, as far as there is room', () => {

@@ -130,7 +130,15 @@ test('repo check and repo repair name what is damaged, and what to do', async ()
 test('repo pin, unpin, tag, stats, unlock', async () => {
   const { ok, run, points, list } = await withPoints();
   expect(await ok('repo pin --dry-run repo vm@latest')).toMatch(/would be pinned/);
-  expect(await ok('repo pin repo vm@latest')).toBe('');
+  const name = `volumes/vm@${points[2]?.point}`;
+  const pinned = { status: 0, stdout: '', stderr: `rbdelta: ${name}: pinned, with the tags: none\n` };
+  expect(await run('repo pin repo vm@latest')).toEqual(pinned);
+  expect(await run('repo pin repo vm@latest')).toEqual({ ...pinned, stderr: '' });
+  const kept = await run(`repo forget repo ${name}`);
+  expect(kept).toMatchObject({
+    status: 16,
+    stderr: expect.stringContaining(`\nhint: rbdelta repo unpin REPOSITORY ${name}\n`),
+  });
   expect((await list())[2]).toMatchObject({ pinned: true });
   expect(JSON.parse(await ok('repo unpin --json repo vm@latest'))).toMatchObject({ changed: true, pinned: false });
   await ok(`repo tag --tag green --tag red repo ${points[1]?.point}`);
@@ -142,6 +150,15 @@ test('repo pin, unpin, tag, stats, unlock', async () => {
   expect(images).toMatchObject([{ image: 'volumes/vm', points: 3, fulls: 1, segments: 3, size: 1 << 20 }]);
   expect(total).toMatchObject({ points: 3, data_bytes: 4104 });
   expect(await ok('repo stats repo')).toMatch(/\nin all +3 +1 +3 +1 MiB +4.0 KiB /);
+  expect(await run('repo forget repo')).toMatchObject({ status: 22 });
+  expect(await run('repo pin repo')).toMatchObject({ status: 22 });
+  expect(await run('repo copy repo')).toMatchObject({ status: 22, stderr: expect.stringContaining('to copy to') });
+  for (const same of ['repo', './repo/'])
+    expect(await run(`repo copy repo ${same}`)).toMatchObject({
+      status: 22,
+      stderr: expect.stringContaining('itself'),
+    });
+  expect(await run('repo init new')).toMatchObject({ stderr: expect.stringMatching(/^rbdelta: made .* in "new"\n$/) });
   expect(await ok('repo unlock repo')).toBe('');
   expect(JSON.parse(await ok('repo unlock --json repo vm'))).toEqual([]);
 });

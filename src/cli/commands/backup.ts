@@ -1,6 +1,7 @@
 // rbdelta backup: new points of images in a repository.
 
 import { printable } from '../../bytes/text.ts';
+import { RbdeltaError } from '../../error.ts';
 import type { Cluster } from '../../image/port.ts';
 import { type BackupOptions, type BackupResult, backup, dryBackup } from '../../ops/backup.ts';
 import type { BackupPlan } from '../../ops/backup-plan.ts';
@@ -157,7 +158,7 @@ async function one(
     return { plan, result: null };
   }
   const progress = call.progress(`Backing up ${printable(source.name)}`);
-  const result = await backup(repository, source, {
+  const backedUp = backup(repository, source, {
     ...options,
     onProgress(at) {
       const inAll = {
@@ -170,6 +171,11 @@ async function one(
       };
       progress.backup({ ...at, inAll: count === 1 ? null : inAll });
     },
+  });
+  const result = await backedUp.catch((error: unknown) => {
+    if (!(error instanceof RbdeltaError) || error.code !== 'interrupted') throw error;
+    const next = source.head === null ? 'the next run begins anew, and removes what is left' : 'the next run goes on';
+    throw new RbdeltaError(error.code, error.message, { hint: next, cause: error });
   });
   progress.clear();
   call.notice(resultText(source, result));

@@ -1,6 +1,8 @@
 // rbdelta repo copy: points into another repository.
 
+import { resolve } from 'node:path';
 import { counted, printable } from '../../bytes/text.ts';
+import { RbdeltaError } from '../../error.ts';
 import type { CatalogEntry } from '../../format/repository.ts';
 import { type CopiedPoint, copyPoints, planCopy } from '../../ops/copy-points.ts';
 import { readPoints } from '../../repo/catalog.ts';
@@ -29,7 +31,10 @@ export const command: Command = {
     'copied, nor does it take back its points that were copied before; the status is that of the first failure.',
   async run(call) {
     const from = repositoryFrom(call);
-    const to = placeOf(call.positionals.take());
+    const to = placeOf(call.positionals.take(), 'repository to copy to');
+    if (placeText(from) === placeText(to)) {
+      throw new RbdeltaError('invalid', `'${to}' cannot be copied to itself`, { hint: 'name another repository' });
+    }
     const words = call.positionals.rest();
     const outcomes: Outcome<readonly Field[]>[] = [];
     await withRepository(call, from, (source) =>
@@ -95,6 +100,8 @@ const copiedFields = (copied: readonly CopiedPoint[]): Field[] => {
   );
   return [['copied', list('point', trees)]];
 };
+
+const placeText = (where: string): string => (where.startsWith('s3://') ? where.replace(/\/+$/u, '') : resolve(where));
 
 interface Chosen {
   image: ImageName;

@@ -5,12 +5,11 @@ import { forget, planToForget } from '../../ops/forget.ts';
 import { findPoint } from '../../repo/find-point.ts';
 import { type ImageName, textOf } from '../../repo/keys.ts';
 import type { Repository } from '../../repo/repository.ts';
-import { usage } from '../args.ts';
 import type { Call, Command } from '../command.ts';
 import { forgottenFields, planFields, planText } from '../forgotten.ts';
 import { attempt, conclude, type Outcome } from '../per-image.ts';
 import type { Field } from '../print.ts';
-import { repositoryFrom, storeOptions, withRepository } from '../repository.ts';
+import { pointFrom, repositoryFrom, storeOptions, withRepository } from '../repository.ts';
 import { forgetOptions, tell } from './repo-prune.ts';
 
 export const command: Command = {
@@ -23,8 +22,7 @@ export const command: Command = {
   ],
   async run(call) {
     const where = repositoryFrom(call);
-    const words = call.positionals.rest();
-    if (words.length === 0) throw usage('point was not specified', 'rbdelta repo list shows the points');
+    const words = [pointFrom(call), ...call.positionals.rest()];
     const outcomes: Outcome<readonly Field[]>[] = [];
     await withRepository(call, where, async (repository) => {
       const wanted = new Map<string, { image: ImageName; ids: Set<string> }>();

@@ -23,6 +23,7 @@ export const command: Command = {
       const like = call.args.text('like');
       const key = like === null ? undefined : await withRepository(call, like, async ({ digestKey }) => digestKey);
       const { id } = await initRepository(store, Date.now(), key);
+      call.notice(`made the repository ${id} in ${store.nameOf('')}`);
       if (call.args.has('json')) await call.stdout.write(toJson(object(['repository', where], ['id', id]), false));
     });
   },

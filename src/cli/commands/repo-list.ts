@@ -30,7 +30,7 @@ export const command: Command = {
     ['repo list --images /backups', 'a line for each image'],
   ],
   notes:
-    'Times are UTC. CHANGED is what a point tells of, STORED what it takes; PROVED is how long ago repo verify last proved ' +
+    'Times are UTC. CHANGED is what a point tells of, STORED what its segments and its index take; PROVED is how long ago repo verify last proved ' +
     'something of it. A point that cannot be read is named on standard error, and the status is 74 then.',
   async run(call) {
     const where = repositoryFrom(call);
