@@ -1,5 +1,6 @@
 // Whether one image of a local pool is sound: its snapshots, its objects and their files, its maps, its parent and clones.
 
+import { mapOrdered } from '../../bytes/ordered.ts';
 import { counted, printable } from '../../bytes/text.ts';
 import { geometryOf, objectCount } from '../../diff/striping.ts';
 import { RbdeltaError } from '../../error.ts';
@@ -14,6 +15,10 @@ import { type DataObject, subtract } from './snapset.ts';
 import { orphansOf } from './snapshots.ts';
 import type { Store } from './store.ts';
 import { openTrims } from './trim.ts';
+import { isUnflushed } from './unflushed.ts';
+
+/** How many objects have their files looked at at once. */
+const filesAtOnce = 32;
 
 /** Everything but parent and clones. The image is not open to write. Maps are only held against records that are right. */
 export async function checkImage({ store, add }: Checking, image: ImageRef): Promise<void> {
@@ -42,14 +47,26 @@ export async function damageOf(store: Store, image: ImageRef): Promise<string[]>
   }
   const known = new Set([...ids, ...openTrims(store, image)]);
   const files = new ObjectFiles(imageDirectory(store.dir, image.dataPoolId, image.prefix), false);
-  for (const [objectNo, object] of new ObjectTable(store, image).range(0, Number.MAX_SAFE_INTEGER)) {
-    const wrong = wrongRecord(header, known, object);
-    if (wrong !== null) damage.push(`object ${objectNo}: ${wrong}`);
+  const damageOfFiles = async (objectNo: number, object: DataObject): Promise<string[]> => {
+    const found: string[] = [];
     for (const { id, size, file } of object.clones) {
       const bytes = await files.size(files.path(objectNo, file));
-      if (bytes !== size) damage.push(`object ${objectNo}: clone ${id} has ${size} bytes, and its file ${bytes}`);
+      if (bytes === null && size > 0) found.push(`the file of clone ${id} is gone: ${files.path(objectNo, file)}`);
+      else if ((bytes ?? 0) !== size) found.push(`clone ${id} has ${size} bytes, and its file ${bytes}`);
     }
-  }
+    const { head } = object;
+    if (head === null || (await files.size(files.path(objectNo, head))) !== null) return found;
+    if (!isUnflushed(store, image, objectNo, head)) found.push(`its file is gone: ${files.path(objectNo, head)}`);
+    return found;
+  };
+  const objects = new ObjectTable(store, image).range(0, Number.MAX_SAFE_INTEGER);
+  const looked = mapOrdered(objects, filesAtOnce, async ([objectNo, object]) => {
+    const wrong = wrongRecord(header, known, object);
+    return [...(wrong === null ? [] : [wrong]), ...(await damageOfFiles(objectNo, object))].map(
+      (text) => `object ${objectNo}: ${text}`,
+    );
+  });
+  for await (const found of looked) damage.push(...found);
   return damage;
 }
 

@@ -36,6 +36,7 @@ import { ObjectTable } from './objects.ts';
 import { checkName, checkNamespace, poolIdOf } from './pools.ts';
 import type { Store } from './store.ts';
 import { dropTrims } from './trim.ts';
+import { dropUnflushed } from './unflushed.ts';
 import { tidyParent } from './writable.ts';
 
 /** Orders that rbd takes: objects of 4 KiB to 32 MiB. */
@@ -201,6 +202,7 @@ export function dropImage(store: Store, image: ImageRef): void {
   for (const key of readOmap(store, headerKey(image)).keys()) void store.omap.remove(headerKey(image, key));
   new ObjectTable(store, image).clear();
   dropTrims(store, image);
+  dropUnflushed(store, image);
   dropLock(store, image);
   dropLocks(store, image);
 }

@@ -40,10 +40,7 @@ export const imageDirectory = (dir: string, dataPoolId: number, objectPrefix: st
   return join(dir, 'objects', String(dataPoolId), image);
 };
 
-/**
- * Files are named by the object and by what the record of the object says. A missing file is one without content: a
- * power loss may keep the record of an object and lose the name of its file, as long as nothing of it was flushed.
- */
+/** Files are named by the object and by what the record of the object says. */
 export class ObjectFiles {
   readonly #dir: string;
   readonly #writable: boolean;
@@ -89,9 +86,9 @@ export class ObjectFiles {
     });
   }
 
-  /** Bytes of the file; 0 when there is none. */
-  async size(path: string): Promise<number> {
-    return bytesOf(path);
+  /** Bytes of the file; null when there is none. */
+  async size(path: string): Promise<number | null> {
+    return sizeOf(path);
   }
 
   async truncate(path: string, size: number): Promise<void> {
@@ -105,15 +102,21 @@ export class ObjectFiles {
     await this.#closeIdle();
   }
 
-  /** Makes `to` with the content of `from`, sharing its blocks where the file system can; nothing when `from` is missing. */
+  /** Takes an existing file for new, so that the next flush makes its name durable; one that is missing is made, empty. */
+  async keep(path: string): Promise<void> {
+    if (!(await this.#with(path, async () => {}))) await calls.close(await this.#make(path));
+    this.#dirty.add(path);
+    this.#newName(path);
+  }
+
+  /** Makes `to` with the content of `from`, sharing its blocks where the file system can. */
   async copy(from: string, to: string): Promise<void> {
     try {
       await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
       this.#dirty.add(to);
       this.#dirtyDirectories.add(dirname(to));
     } catch (error) {
-      if (!isErrno(error, 'ENOENT')) throw asFailure(error, to);
-      await this.create(to);
+      throw asFailure(error, to);
     }
   }
 
@@ -187,10 +190,9 @@ export class ObjectFiles {
     await this.#with(path, calls.fdatasync);
   }
 
-  /** Writes to the file, which is made when it is missing. */
   async #change(path: string, action: (fd: number) => Promise<unknown>): Promise<void> {
     try {
-      while (!(await this.#with(path, action))) await calls.close(await this.#make(path));
+      if (!(await this.#with(path, action))) throw new RbdeltaError('corrupt', `the file ${path} is gone`);
     } finally {
       // not before: a flush that is under way may have passed this file already
       this.#dirty.add(path);
@@ -218,7 +220,11 @@ export class ObjectFiles {
     await mkdir(path, { recursive: true }).catch((error: unknown) => {
       throw asFailure(error, path);
     });
-    // the directories of the image, of its pool and of all objects may be new as well: each has its name in the one above
+    this.#newName(path);
+  }
+
+  /** The directories of the image, of its pool and of all objects may be new as well: each has its name in the one above. */
+  #newName(path: string): void {
     let above = path;
     for (let level = 0; level < 4; level += 1) {
       above = dirname(above);
@@ -275,11 +281,13 @@ const syncDirectory = (path: string): Promise<void> =>
 export const removeDirectory = (path: string): Promise<void> => rm(path, { recursive: true, force: true });
 
 /** Bytes of a file; 0 when there is none. */
-export async function bytesOf(path: string): Promise<number> {
+export const bytesOf = async (path: string): Promise<number> => (await sizeOf(path)) ?? 0;
+
+async function sizeOf(path: string): Promise<number | null> {
   try {
     return (await stat(path)).size;
   } catch (error) {
-    if (isErrno(error, 'ENOENT')) return 0;
+    if (isErrno(error, 'ENOENT')) return null;
     throw asFailure(error, path);
   }
 }

@@ -1,5 +1,6 @@
 // An image of the local pool, opened to read: the head or a snapshot. What a snapshot reads never changes under it.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { RbdeltaError } from '../../error.ts';
 import { printable } from '../../bytes/text.ts';
 import type { Extent } from '../../diff/extent.ts';
@@ -25,6 +26,7 @@ import {
   versionAt,
 } from './snapset.ts';
 import type { Store } from './store.ts';
+import { headBytesOf, refuseMissing } from './unflushed.ts';
 
 /** How many files are asked for their size at once. */
 const sizesAtOnce = 64;
@@ -148,9 +150,14 @@ async function readObject(opened: OpenImage, objectNo: number, offset: number, i
     const link = parent?.link() ?? null;
     const version = object === null ? null : versionAt(object, snapId);
     if (version !== null) {
-      // a file that is still recorded after it was not found never had content
-      if (version.file === missing || (await files.read(files.path(objectNo, version.file), into, offset))) return;
+      if (await files.read(files.path(objectNo, version.file), into, offset)) return;
+      if (version.file === missing) {
+        if (version.size !== 0) refuseMissing(opened, objectNo, version.file);
+        return;
+      }
       missing = version.file;
+      // who writes meanwhile may have taken it away, and its record
+      await sleep(1);
       continue;
     }
     into.fill(0);
@@ -170,7 +177,7 @@ async function changedInRange(
   emit: (offset: number, length: number, exists: boolean) => void,
   ownOnly: boolean,
 ): Promise<void> {
-  const { objects, files, snapId, parent } = opened;
+  const { objects, snapId, parent } = opened;
   const link = parent?.link() ?? null;
   const overlap = Math.min(link?.overlap ?? 0, geometry.size);
   const changed: [number, DataObject][] = [];
@@ -185,9 +192,7 @@ async function changedInRange(
   for (let start = 0; start < changed.length; start += sizesAtOnce) {
     const some = changed.slice(start, start + sizesAtOnce);
     const sizes = await Promise.all(
-      some.map(async ([no, object]) =>
-        object.head !== null && needsHeadSize(object, snapId) ? files.size(files.path(no, object.head)) : 0,
-      ),
+      some.map(async ([no, object]) => (needsHeadSize(object, snapId) ? headBytesOf(opened, no, object) : 0)),
     );
     for (const [i, [objectNo, object]] of some.entries()) {
       if (!show && Math.floor(objectNo / geometry.stripeCount) !== period) {

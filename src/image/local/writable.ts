@@ -28,6 +28,7 @@ import {
 import type { Store } from './store.ts';
 import { resumeTrims } from './trim.ts';
 import { Turns } from './turns.ts';
+import { settleUnflushed } from './unflushed.ts';
 import { objectsAtOnce } from './writer.ts';
 import { startWriting, type Writing } from './writing.ts';
 
@@ -42,6 +43,7 @@ async function openImageToWrite(store: Store, image: ImageRef): Promise<ClusterI
   try {
     refuseLocked(store, image);
     const writing = startWriting(openParts(store, image, null, true), lock.session);
+    await settleUnflushed(writing.opened);
     await resumeTrims(writing.opened, writing.writer);
     await dropOrphans(writing);
     return writable(writing, () => lock.release());
@@ -67,7 +69,7 @@ export async function tidyParent(store: Store, { pool, namespace, imageId }: Par
 
 function writable(writing: Writing, release: () => void): ClusterImage {
   const { opened, writer, maps, change } = writing;
-  const { store, image, files } = opened;
+  const { store, image } = opened;
   /** Reads and writes of data share it; what changes size or snapshots has it alone. */
   const gate = new Turns<'image'>();
   let modifiedMs = loadHeader(store, image).modified;
@@ -75,10 +77,7 @@ function writable(writing: Writing, release: () => void): ClusterImage {
   /** Looked at in one's turn: what was called before `close` still runs, what comes after it is refused. */
   let closed = false;
 
-  const flush = async () => {
-    await files.syncAll();
-    await store.flushed();
-  };
+  const flush = () => writer.flush();
   const touch = async () => {
     const now = Date.now();
     if (modifiedMs !== null && now - utimeToMs(modifiedMs) < modifiedEveryMs) return;

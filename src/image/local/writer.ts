@@ -20,6 +20,7 @@ import {
   type SnapContext,
 } from './snapset.ts';
 import { Turns } from './turns.ts';
+import { forgetUnflushed, headBytesOf, noteUnflushed } from './unflushed.ts';
 
 /** How many objects one call works on at once. */
 export const objectsAtOnce = 16;
@@ -38,6 +39,7 @@ export interface CopyOfParent {
  * What a crash leaves, at any point: the store names, for each object, files that are whole. A new file is complete
  * before the record names it; where it takes over what a flush has made durable, it is durable itself. A file that is
  * written in place is named by no snapshot, and what the write takes from overlap and object map is durable before it.
+ * The file of a new object, and it alone, may be lost with the power until it is flushed: a note in the store says so.
  * Files that no record names are removed after the record is durable; a crash leaves them behind: `sweep` finds them.
  */
 export class ObjectWriter {
@@ -46,6 +48,8 @@ export class ObjectWriter {
   readonly #session: number;
   readonly #quota: QuotaGuard;
   readonly #turns = new Turns<number>();
+  /** Files of new objects that are not yet flushed, and whose they are: they are noted in the store. */
+  readonly #unflushed = new Map<string, number>();
   #files = 0;
   #failure: unknown = null;
   /** As of the last change to the snapshots: set by who makes it. */
@@ -185,9 +189,24 @@ export class ObjectWriter {
     if (dropped.length > 0) await files.remove(dropped.map((file) => files.path(objectNo, file)));
   }
 
-  async headBytes(objectNo: number, object: DataObject): Promise<number> {
-    const { files } = this.#opened;
-    return object.head === null ? 0 : files.size(files.path(objectNo, object.head));
+  headBytes(objectNo: number, object: DataObject): Promise<number> {
+    return headBytesOf(this.#opened, objectNo, object);
+  }
+
+  /** All that was written is durable. */
+  async flush(): Promise<void> {
+    const { store, image, files } = this.#opened;
+    const notes = [...this.#unflushed];
+    this.#unflushed.clear();
+    await files.syncAll();
+    if (notes.length > 0) {
+      const forget = () => notes.map(([file, objectNo]) => forgetUnflushed(store, image, objectNo, file));
+      await store.commit(forget, 'frees').catch((error: unknown) => {
+        // on a full disk they stay, for who opens the image next
+        if (!(error instanceof RbdeltaError && error.code === 'noSpace')) throw error;
+      });
+    }
+    await store.flushed();
   }
 
   async #writeObject(objectNo: number, offset: number, data: Uint8Array): Promise<void> {
@@ -346,23 +365,34 @@ export class ObjectWriter {
       if (object.head === null || startsEmpty) await files.create(path);
       else await files.copy(files.path(objectNo, object.head), path);
       await change(path);
+      const after = { ...beforeChange(object, this.context, headBytes, changed), head: file };
       // the old file may hold what was flushed, and so may a parent; a new object holds nothing yet that has to last
-      if (object.head !== null || parent !== null) await files.sync(path);
-      await this.#commit(objectNo, { ...beforeChange(object, this.context, headBytes, changed), head: file }, EXISTS);
+      const isNew = object.head === null && parent === null;
+      if (!isNew) await files.sync(path);
+      await this.#commit(objectNo, after, EXISTS, [], isNew ? file : null);
+      if (isNew) this.#unflushed.set(file, objectNo);
     });
   }
 
-  /** Puts record and states of an object together; `copiedFor`: snapshots that have it now as well. A failure leaves the image as it was, and the writer unusable. */
+  /**
+   * Puts record and states of an object together; `copiedFor`: snapshots that have it now as well; `unflushed`: a new file
+   * that is not yet durable. A failure leaves the image as it was, and the writer unusable.
+   */
   async #commit(
     objectNo: number,
     object: DataObject | null,
     state: ObjectState,
     copiedFor: readonly number[] = [],
+    unflushed: string | null = null,
   ): Promise<void> {
-    const { objects, store } = this.#opened;
+    const { image, objects, store } = this.#opened;
     try {
       this.#check();
-      const puts = () => [objects.put(objectNo, object), ...this.#maps.put(objectNo, state, copiedFor)];
+      const puts = () => [
+        objects.put(objectNo, object),
+        ...this.#maps.put(objectNo, state, copiedFor),
+        ...(unflushed === null ? [] : [noteUnflushed(store, image, objectNo, unflushed)]),
+      ];
       await store.commit(puts, state === NONEXISTENT ? 'frees' : 'grows');
     } catch (error) {
       this.#failure ??= error;

@@ -150,6 +150,21 @@ test('damage is found, and nothing is removed because of it', async () => {
   expect(await texts()).toContain('problem disk: rbd_id and rbd_directory are not the same');
 });
 
+test('a file that is gone is damage, of the head and of a snapshot', async () => {
+  await family();
+  const image = findImage(store, at);
+  const { head, clones } = new ObjectTable(store, image).get(0)!;
+  const path = (file: string) => join(dir, 'objects', '1', image.id, '000000', `0000000000000000.${file}`);
+  await rm(path(head!));
+  expect(await texts()).toContain(`problem disk: object 0: its file is gone: ${path(head!)}`);
+  await rm(path(clones[0]!.file));
+  const { id, file } = clones[0]!;
+  expect(await texts(true)).toContain(`problem disk: object 0: the file of clone ${id} is gone: ${path(file)}`);
+  const snapshot = await pool.open({ ...at, snap: 's' });
+  await expect(snapshot.read(0, Buffer.alloc(16))).rejects.toMatchObject({ code: 'corrupt' });
+  await snapshot.close();
+});
+
 test('a clone and its parent must know each other', async () => {
   await family();
   const parent = findImage(store, at);

@@ -1,4 +1,4 @@
-// The files of data objects: what a flush has made durable, and what becomes of a file whose name a crash took.
+// The files of data objects: what a flush has made durable, and what becomes of one that is missing.
 
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -125,26 +125,32 @@ describe('a flush', () => {
 });
 
 describe('a file that is missing', () => {
-  test('is one without content: a write makes it, and the flush after it makes its name durable', async () => {
-    await Promise.all([
-      files.write(path, Buffer.from('ab'), 0),
-      files.write(path, Buffer.from('cd'), 2),
-      files.read(path, Buffer.alloc(4), 0),
-    ]);
-    expect(await readFile(path, 'latin1')).toBe('abcd');
+  test('is made where it is to be kept, and the flush after it makes its name durable', async () => {
+    await files.keep(path);
+    expect(await readFile(path, 'latin1')).toBe('');
     await files.syncAll();
     expect(disk.synced).toContain(path);
     expect(disk.synced).toContain(join(path, '..'));
   });
 
-  test('has the size that it is given', async () => {
-    await files.truncate(path, 100);
-    expect(await files.size(path)).toBe(100);
+  test('is neither made by a read nor by a write', async () => {
+    expect(await files.size(path)).toBe(null);
+    expect(await files.read(path, Buffer.alloc(4), 0)).toBe(false);
+    await expect(files.write(path, Buffer.from('ab'), 0)).rejects.toMatchObject({ code: 'corrupt' });
+    await expect(files.truncate(path, 100)).rejects.toMatchObject({ code: 'corrupt' });
+    await expect(readFile(path)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
-  test('is not made by a read', async () => {
-    expect(await files.read(path, Buffer.alloc(4), 0)).toBe(false);
-    await expect(readFile(path)).rejects.toMatchObject({ code: 'ENOENT' });
+  test('is kept as it is when it is there, and becomes durable as a new one does', async () => {
+    await files.create(path);
+    await files.write(path, Buffer.from('data'), 0);
+    await files.syncAll();
+    disk.synced = [];
+    await files.keep(path);
+    await files.syncAll();
+    expect(await readFile(path, 'latin1')).toBe('data');
+    expect(disk.synced).toContain(path);
+    expect(disk.synced).toContain(join(path, '..', '..', '..', '..'));
   });
 });
 

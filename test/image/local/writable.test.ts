@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type LocalPool, openLocalPool } from '../../../src/image/local/index.ts';
+import { openStore } from '../../../src/image/local/store.ts';
 import type { WritableImage } from '../../../src/image/port.ts';
 
 const at = { pool: 'volumes', namespace: '', image: 'disk', snap: null };
@@ -72,11 +73,51 @@ test('closing waits for what was called before it', async () => {
   await reader.close();
 });
 
-test('an object whose file a power loss took reads as zeros, and can be written', async () => {
+/** As a power loss may leave it: the records of three objects are there, their files are not, nothing was flushed. */
+async function loseUnflushed(): Promise<void> {
+  const first = await pool.openToWrite(at);
+  await first.write(0, Buffer.alloc(3 * objectBytes, 'a'));
+  const store = await openStore(dir);
+  const notes = [...store.cluster.getKeys()].map((key) => Buffer.from(key)).filter((key) => key.includes('unflushed/'));
+  expect(notes.length).toBe(3);
+  await first.close();
+  store.transact(() => {
+    for (const key of notes) void store.cluster.put(key, Buffer.alloc(0));
+  });
+  await store.close();
+  await rm(join(dir, 'objects'), { recursive: true });
+}
+
+test('an object whose file a power loss took reads as zeros, and the pool is sound', async () => {
+  await loseUnflushed();
+  expect(await pool.check(null)).toEqual({ images: 1, findings: [] });
+  const reader = await pool.open(at);
+  const read = Buffer.alloc(objectBytes, 1);
+  await reader.read(0, read);
+  expect(read.equals(Buffer.alloc(objectBytes))).toBe(true);
+  await reader.close();
+});
+
+test('a file that was flushed and is gone is damage to whoever reads, lists or writes it', async () => {
   const first = await pool.openToWrite(at);
   await first.write(0, Buffer.alloc(3 * objectBytes, 'a'));
   await first.close();
   await rm(join(dir, 'objects'), { recursive: true });
+  const lost = { code: 'corrupt', message: expect.stringMatching(/^object 0 of image .* is gone$/) as string };
+  const reader = await pool.open(at);
+  await expect(reader.read(0, Buffer.alloc(16))).rejects.toMatchObject(lost);
+  await expect(reader.changedExtents(null, { offset: 0, length: 100 }, () => {})).rejects.toMatchObject(lost);
+  await reader.close();
+  const image = await pool.openToWrite(at);
+  await expect(image.writeZeroes(100, objectBytes - 100)).rejects.toMatchObject(lost);
+  await expect(image.write(0, Buffer.from('x'))).rejects.toMatchObject({ code: 'corrupt' });
+  await image.createSnapshot('s');
+  await expect(image.write(0, Buffer.from('x'))).rejects.toMatchObject(lost);
+  await image.close();
+});
+
+test('an object whose file a power loss took can be written', async () => {
+  await loseUnflushed();
   const image = await pool.openToWrite(at);
   const read = Buffer.alloc(objectBytes);
   await image.read(0, read);
