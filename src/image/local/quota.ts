@@ -21,7 +21,8 @@ export interface Quota {
   maxObjects: number | null;
 }
 
-interface Amount {
+/** How much a pool grows. */
+export interface Amount {
   bytes: number;
   objects: number;
 }
@@ -65,7 +66,7 @@ interface Ledger {
   grants: Grant[];
 }
 
-const nothing: Amount = { bytes: 0, objects: 0 };
+export const nothing: Amount = { bytes: 0, objects: 0 };
 /** How long to wait for the writes of others, where these decide. */
 const waitMs = 5;
 
@@ -173,7 +174,7 @@ function putLedger(store: Store, poolId: number, ledger: Ledger): void {
 
 const subtract = (a: Amount, b: Amount): Amount => ({ bytes: a.bytes - b.bytes, objects: a.objects - b.objects });
 
-const add = (a: Amount, b: Amount): Amount => ({ bytes: a.bytes + b.bytes, objects: a.objects + b.objects });
+export const add = (a: Amount, b: Amount): Amount => ({ bytes: a.bytes + b.bytes, objects: a.objects + b.objects });
 
 const isPast = ({ maxBytes, maxObjects }: Quota, used: Amount, more: Amount): boolean =>
   (maxBytes !== null && used.bytes + more.bytes > maxBytes) ||

@@ -8,6 +8,7 @@ import { loadHeader } from './header.ts';
 import { ImageMaps } from './image-maps.ts';
 import { mapKey, resizeMap } from './object-maps.ts';
 import { objectBytesBefore } from './objects.ts';
+import { add, type Amount, nothing } from './quota.ts';
 import type { Writing } from './writing.ts';
 import { inParallel } from './parallel.ts';
 import { beforeChange, type DataObject, rolledBack } from './snapset.ts';
@@ -30,11 +31,20 @@ const unlessGone = (object: DataObject): DataObject | null =>
 export async function resize(writing: Writing, size: number, onProgress?: Progress): Promise<void> {
   const { store, image } = writing.opened;
   const header = loadHeader(store, image);
+  if (size === header.size) return;
   const changes: ObjectChanges = new Map();
-  await undoneOnFailure(writing, changes, async () => {
-    if (size < header.size) await cutObjects(writing, header, size, changes, onProgress);
-    if (size !== header.size) await replace(writing, size, changes);
-  });
+  const cuts = size < header.size ? cutsOf(writing, header, size) : [];
+  const growth = async () => {
+    let sum = nothing;
+    for (const cut of cuts) sum = add(sum, await growthByCut(writing, cut));
+    return sum;
+  };
+  await writing.writer.admit(growth, () =>
+    undoneOnFailure(writing, changes, async () => {
+      await cutObjects(writing, cuts, changes, onProgress);
+      await replace(writing, size, changes);
+    }),
+  );
 }
 
 /** The overlap with a parent shrinks with the size, and a rollback does not bring it back: so it is in RBD. */
@@ -52,14 +62,15 @@ export async function rollBack(writing: Writing, snap: SnapshotRecord, onProgres
   await replace(writing, snap.size, changes);
 }
 
-/** What is past the new end goes. What only showed through there, snapshots still see: they are given a copy of it. */
-async function cutObjects(
-  { opened, writer }: Writing,
-  header: RbdHeader,
-  size: number,
-  changes: ObjectChanges,
-  onProgress?: Progress,
-): Promise<void> {
+/** An object that reaches past the new end, or shows something of a parent there. */
+interface Cut {
+  objectNo: number;
+  object: DataObject;
+  /** Bytes of it that stay; null: all of it goes. */
+  kept: number | null;
+}
+
+function cutsOf({ opened }: Writing, header: RbdHeader, size: number): Cut[] {
   const { objects, parent } = opened;
   const after = geometryOf(header, size);
   const keep = objectCount(after);
@@ -72,19 +83,34 @@ async function cutObjects(
     if (affected.has(objectNo) || !(hasSnapshots || keptBytes(objectNo) > 0)) continue;
     affected.set(objectNo, objects.get(objectNo) ?? none);
   }
+  return [...affected]
+    .map(([objectNo, object]) => ({ objectNo, object, kept: objectNo < keep ? keptBytes(objectNo) : null }))
+    .filter(({ kept }) => kept !== after.objectBytes);
+}
+
+async function growthByCut({ writer }: Writing, { objectNo, object, kept }: Cut): Promise<Amount> {
+  if (kept === null) return writer.growthByCopy(objectNo, object);
+  return writer.growthTo(objectNo, object, await writer.headBytes(objectNo, object), kept ?? 0);
+}
+
+/** What is past the new end goes. What only showed through there, snapshots still see: they are given a copy of it. */
+async function cutObjects(
+  { writer }: Writing,
+  cuts: readonly Cut[],
+  changes: ObjectChanges,
+  onProgress?: Progress,
+): Promise<void> {
   let done = 0;
-  await inParallel([...affected], objectsAtOnce, async ([objectNo, object]) => {
-    const kept = keptBytes(objectNo);
-    onProgress?.(++done, affected.size);
-    if (kept === after.objectBytes) return;
+  await inParallel(cuts, objectsAtOnce, async ({ objectNo, object, kept }) => {
+    onProgress?.(++done, cuts.length);
     const copied = await writer.copyOfParent(objectNo, object);
-    if (object.head === null && copied === null && kept === 0) return;
+    if (object.head === null && copied === null && (kept ?? 0) === 0) return;
     const before = copied === null ? object : { ...object, head: copied.file };
     const copiedFor = copied?.snaps ?? [];
     changes.set(objectNo, { before, after: before, copiedFor });
     const bytes = copied?.bytes ?? (await writer.headBytes(objectNo, object));
-    const cut = kept < bytes ? [kept, bytes - kept] : [];
-    const head = objectNo < keep ? await writer.cutCopy(objectNo, before.head, kept) : null;
+    const cut = (kept ?? 0) < bytes ? [kept ?? 0, bytes - (kept ?? 0)] : [];
+    const head = kept === null ? null : await writer.cutCopy(objectNo, before.head, kept);
     const changed = { ...beforeChange(before, writer.context, bytes, cut), head };
     changes.set(objectNo, { before, after: unlessGone(changed), copiedFor });
   });

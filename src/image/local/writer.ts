@@ -9,7 +9,7 @@ import type { OpenImage } from './image.ts';
 import type { ImageMaps } from './image-maps.ts';
 import { objectBytesBefore, objectsOf, type Piece, piecesOf } from './objects.ts';
 import { inParallel } from './parallel.ts';
-import { QuotaGuard } from './quota.ts';
+import { add, type Amount, nothing, QuotaGuard } from './quota.ts';
 import {
   beforeChange,
   changesOverlap,
@@ -18,12 +18,20 @@ import {
   isHeadOwn,
   type Ranges,
   type SnapContext,
+  snapsSince,
 } from './snapset.ts';
 import { Turns } from './turns.ts';
 import { forgetUnflushed, headBytesOf, noteUnflushed } from './unflushed.ts';
 
 /** How many objects one call works on at once. */
 export const objectsAtOnce = 16;
+
+/** A range of an object that is to read as zeros. */
+interface ZeroedPart {
+  objectNo: number;
+  from: number;
+  to: number;
+}
 
 /** A new file with what an object shows of the parent. */
 export interface CopyOfParent {
@@ -66,7 +74,7 @@ export class ObjectWriter {
   async write(geometry: Geometry, offset: number, data: Uint8Array): Promise<void> {
     this.#check();
     const pieces = piecesOf(geometry, { offset, length: data.length });
-    await this.#quota.admit(
+    await this.admit(
       () => this.#growth(pieces),
       () =>
         inParallel(pieces, objectsAtOnce, ({ objectNo, objectOffset, start, length }) =>
@@ -75,24 +83,38 @@ export class ObjectWriter {
     );
   }
 
+  /** Runs `action` if the pool may grow by as much; throws `quota` if not. */
+  admit(growth: () => Promise<Amount>, action: () => Promise<void>): Promise<void> {
+    return this.#quota.admit(growth, action);
+  }
+
   /** How much more there is at most when these are written: new objects, longer ones, and what snapshots keep. */
-  async #growth(pieces: readonly Piece[]): Promise<{ bytes: number; objects: number }> {
-    const { parent, geometry } = this.#opened;
+  async #growth(pieces: readonly Piece[]): Promise<Amount> {
     const ends = new Map<number, number>();
     for (const { objectNo, objectOffset, length } of pieces) {
       ends.set(objectNo, Math.max(ends.get(objectNo) ?? 0, objectOffset + length));
     }
-    const growth = { bytes: 0, objects: 0 };
+    let growth = nothing;
     for (const [objectNo, end] of ends) {
       const object = this.#objectAt(objectNo);
       const headBytes = await this.headBytes(objectNo, object);
-      if (isHeadOwn(object, this.context)) growth.bytes += Math.max(0, end - headBytes);
-      else {
-        growth.objects += 1;
-        growth.bytes += Math.max(end, headBytes, object.head === null ? (parent?.covered(geometry, objectNo) ?? 0) : 0);
-      }
+      growth = add(growth, await this.growthTo(objectNo, object, headBytes, Math.max(end, headBytes)));
     }
     return growth;
+  }
+
+  /** How much more there is at most when the object's head, now of `headBytes`, is changed and has `bytes` then. */
+  async growthTo(objectNo: number, object: DataObject, headBytes: number, bytes: number): Promise<Amount> {
+    if (isHeadOwn(object, this.context)) return { bytes: Math.max(0, bytes - headBytes), objects: 0 };
+    const copied = await this.growthByCopy(objectNo, object);
+    const own = { bytes: Math.max(bytes, copied.bytes), objects: 1 };
+    return snapsSince(object, this.context) ? add(own, copied) : own;
+  }
+
+  /** How much there is more when the object is given what it shows of the parent. */
+  async growthByCopy(objectNo: number, object: DataObject): Promise<Amount> {
+    const shown = object.head === null ? await this.#parentBytes(objectNo) : null;
+    return shown === null ? nothing : { bytes: shown.length, objects: 1 };
   }
 
   /**
@@ -102,13 +124,37 @@ export class ObjectWriter {
   async zero(geometry: Geometry, range: Extent): Promise<void> {
     this.#check();
     const end = range.offset + range.length;
-    await inParallel(this.#objectsToZero(geometry, range), objectsAtOnce, async (objectNo) => {
-      const from = objectBytesBefore(geometry, objectNo, range.offset);
-      const to = objectBytesBefore(geometry, objectNo, end);
-      if (from < to) {
-        await this.#turns.alone(objectNo, () => this.#zeroObject(objectNo, from, to, geometry.objectBytes));
-      }
-    });
+    const parts = this.#objectsToZero(geometry, range).map((objectNo) => ({
+      objectNo,
+      from: objectBytesBefore(geometry, objectNo, range.offset),
+      to: objectBytesBefore(geometry, objectNo, end),
+    }));
+    const touched = parts.filter(({ from, to }) => from < to);
+    const growth = async () => {
+      let sum = nothing;
+      for (const part of touched) sum = add(sum, await this.#growthByZero(part, geometry.objectBytes));
+      return sum;
+    };
+    await this.admit(growth, () =>
+      inParallel(touched, objectsAtOnce, ({ objectNo, from, to }) =>
+        this.#turns.alone(objectNo, () => this.#zeroObject(objectNo, from, to, geometry.objectBytes)),
+      ),
+    );
+  }
+
+  /** What `#zeroObject` adds at most: copies that snapshots need, and objects that hide what a parent would show. */
+  async #growthByZero({ objectNo, from, to }: ZeroedPart, objectBytes: number): Promise<Amount> {
+    const { parent, geometry } = this.#opened;
+    const object = this.#objectAt(objectNo);
+    const covered = parent?.covered(geometry, objectNo) ?? 0;
+    const isWhole = from === 0 && to === objectBytes;
+    if (covered === 0 && (object.head === null || isWhole)) return nothing;
+    if (object.head === null && isWhole && this.context.snaps.length === 0) return { bytes: 0, objects: 1 };
+    if (object.head === null) return this.growthTo(objectNo, object, 0, 0);
+    const headBytes = await this.headBytes(objectNo, object);
+    const cuts = to === objectBytes || to >= headBytes;
+    if (to !== objectBytes && from >= headBytes) return nothing;
+    return this.growthTo(objectNo, object, headBytes, cuts ? from : headBytes);
   }
 
   #objectsToZero(geometry: Geometry, range: Extent): number[] {
@@ -126,10 +172,7 @@ export class ObjectWriter {
   /** Gives the object what shows through, unless it is there or nothing does: the parent may go then. */
   async copyUp(objectNo: number): Promise<void> {
     this.#check();
-    const growth = async () => {
-      const shown = this.#objectAt(objectNo).head === null ? await this.#parentBytes(objectNo) : null;
-      return { bytes: shown?.length ?? 0, objects: shown === null ? 0 : 1 };
-    };
+    const growth = () => this.growthByCopy(objectNo, this.#objectAt(objectNo));
     const copy = async () => {
       const object = this.#objectAt(objectNo);
       const copied = await this.copyOfParent(objectNo, object);
@@ -139,7 +182,7 @@ export class ObjectWriter {
         this.#commit(objectNo, { ...object, seq, head: copied.file }, EXISTS, copied.snaps),
       );
     };
-    await this.#quota.admit(growth, () => this.#turns.alone(objectNo, copy));
+    await this.admit(growth, () => this.#turns.alone(objectNo, copy));
   }
 
   /**

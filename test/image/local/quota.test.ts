@@ -5,9 +5,10 @@ import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type LocalPool, openLocalPool } from '../../../src/image/local/index.ts';
 import type { Quota } from '../../../src/image/local/quota.ts';
+import type { ClusterImage } from '../../../src/image/port.ts';
 
 const objectBytes = 4096;
 const objects = 200;
@@ -76,4 +77,53 @@ test('a flatten past the quota is refused, and done once there is more room', as
   await kid.read(0, found);
   expect(found.equals(bytes)).toBe(true);
   await kid.close();
+});
+
+describe('in a full pool', () => {
+  const full = (image: string, snap: string | null = null) => ({ pool: 'full', namespace: '', image, snap });
+  const whole = Buffer.alloc(4 * objectBytes, 3);
+
+  beforeEach(async () => {
+    await pool.createPool('full');
+    await pool.create(full('disk'), { size: 4 * objectBytes, order: 12 });
+    const image = await pool.openToWrite(full('disk'));
+    await image.write(0, whole);
+    await image.createSnapshot('s');
+    await image.close();
+    await pool.clone(full('disk', 's'), full('kid'), { cloneFormat: 2 });
+    await pool.setQuota('full', { maxObjects: 4 });
+  });
+  afterEach(() => pool.removePool('full', { force: true }));
+
+  test.for<[string, 'disk' | 'kid', (image: ClusterImage) => Promise<void>]>([
+    ['zeros in an object that a snapshot keeps', 'disk', (image) => image.writeZeroes(100, 200)],
+    ['a cut in an object that a snapshot keeps', 'disk', (image) => image.resize(2 * objectBytes + 100)],
+    ['zeros over a parent', 'kid', (image) => image.writeZeroes(objectBytes, objectBytes)],
+    ['a cut over a parent', 'kid', (image) => image.resize(2 * objectBytes + 100)],
+  ])('%s: refused as a whole', async ([, name, change]) => {
+    const image = await pool.openToWrite(full(name));
+    await expect(change(image)).rejects.toMatchObject({ code: 'quota' });
+    const found = Buffer.alloc(whole.length);
+    await image.read(0, found);
+    expect(found.equals(whole)).toBe(true);
+    expect((await image.info()).size).toBe(whole.length);
+    await image.close();
+    expect((await pool.check('full')).findings).toEqual([]);
+    await pool.setQuota('full', { maxObjects: 5 });
+    const again = await pool.openToWrite(full(name));
+    await change(again);
+    await again.close();
+  });
+
+  test('what takes no more room is done: whole objects go, objects of the head alone are changed', async () => {
+    const image = await pool.openToWrite(full('disk'));
+    await image.writeZeroes(0, 2 * objectBytes);
+    await image.resize(3 * objectBytes);
+    await image.close();
+    const found = Buffer.alloc(3 * objectBytes);
+    const reader = await pool.open(full('disk'));
+    await reader.read(0, found);
+    expect(found.equals(Buffer.concat([Buffer.alloc(2 * objectBytes), whole.subarray(0, objectBytes)]))).toBe(true);
+    await reader.close();
+  });
 });
