@@ -50,6 +50,8 @@ export interface Store {
   commit(puts: () => Put[], use?: Use): Promise<void>;
   /** Runs `action`, later, in one transaction with what others put then: visible when this resolves, not yet durable. */
   decide<T>(action: () => T, use?: Use): Promise<T>;
+  /** What is read next is of the newest state, also of what other processes have put. */
+  renew(): void;
   /** All that was put before is durable. */
   flushed(): Promise<void>;
   close(): Promise<void>;
@@ -106,8 +108,10 @@ export async function initialiseStore(dir: string): Promise<void> {
   }
 }
 
+/** Throws `corrupt` where there are files of objects, and not the database that tells what they are. */
 export async function openStore(dir: string): Promise<Store> {
   const path = join(dir, 'omap');
+  await refuseLostDatabase(dir, join(path, 'data.mdb'));
   try {
     await mkdir(path, { recursive: true });
     await makeReaderTable(path);
@@ -125,6 +129,26 @@ export async function openStore(dir: string): Promise<Store> {
     throw notMade(cause, `the local pool in ${dir} does not open`);
   }
 }
+
+async function refuseLostDatabase(dir: string, database: string): Promise<void> {
+  if (await hasContent(database)) return;
+  const pools = await readdir(join(dir, 'objects')).catch((error: unknown) => {
+    if (isErrno(error, 'ENOENT')) return [];
+    throw notMade(error, `the local pool in ${dir} does not open`);
+  });
+  // once more: who makes the pool meanwhile makes its database before any file
+  if (pools.length === 0 || (await hasContent(database))) return;
+  const message = `the local pool in ${dir} is damaged: it has files of objects, and its database ${database} is gone`;
+  throw new RbdeltaError('corrupt', message, {
+    hint: 'put the database back from a copy of the whole directory; without it, nothing tells whose files those are',
+  });
+}
+
+const hasContent = (path: string): Promise<boolean> =>
+  stat(path).then(
+    ({ size }) => size > 0,
+    () => false,
+  );
 
 function storeIn(dir: string, path: string, root: RootDatabase<Buffer, Uint8Array>): Store {
   // readers that were killed would keep old pages from being used again
@@ -162,6 +186,7 @@ function storeIn(dir: string, path: string, root: RootDatabase<Buffer, Uint8Arra
         throw asFailure(await reasonOf(cause, root), dir);
       }
     },
+    renew: () => root.resetReadTxn(),
     // not `root.flushed`, which never comes after a commit that failed
     flushed: () =>
       new Promise<void>((done, failed) => {
@@ -209,6 +234,7 @@ export function removeRange(table: KeyRange & { remove(key: Uint8Array): unknown
 interface Range {
   start: Buffer;
   end: Buffer;
+  limit?: number;
 }
 
 interface KeyRange {

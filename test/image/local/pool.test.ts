@@ -1,6 +1,6 @@
 // The directory of a local pool, its pools and namespaces, and what may be seen inside.
 
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -48,6 +48,39 @@ describe('the directory', () => {
     await expect(openLocalPool(dir)).rejects.toMatchObject({ code: 'unsupported' });
     await writeFile(marker, '{"form');
     await expect(openLocalPool(dir)).rejects.toMatchObject({ code: 'corrupt' });
+  });
+
+  test('that has lost its database is refused as corrupt, as long as it has files of objects', async () => {
+    const pool = await openLocalPool(dir);
+    await pool.createPool('volumes');
+    await pool.create(at('disk'), { size: 4096 });
+    const image = await pool.openToWrite(at('disk'));
+    await image.write(0, Buffer.from('data'));
+    await image.close();
+    await pool.close();
+    const lost = { code: 'corrupt', message: expect.stringMatching(/database .*data\.mdb is gone$/) as string };
+    await rm(join(dir, 'omap'), { recursive: true });
+    await expect(openLocalPool(dir)).rejects.toMatchObject(lost);
+    expect(await readdir(dir)).not.toContain('omap');
+    await mkdir(join(dir, 'omap'));
+    await writeFile(join(dir, 'omap', 'data.mdb'), '');
+    await expect(openLocalPool(dir)).rejects.toMatchObject(lost);
+  });
+
+  test('goes on from wherever the making of it was interrupted', async () => {
+    await writeFile(join(dir, 'rbdelta-pool.json.new'), '');
+    const made = await openLocalPool(dir);
+    await made.createPool('volumes');
+    await made.close();
+    await rm(join(dir, 'omap'), { recursive: true });
+    expect(await (await open()).pools()).toEqual([]);
+    const other = join(dir, 'other');
+    await mkdir(join(other, 'omap'), { recursive: true });
+    await cp(join(dir, 'rbdelta-pool.json'), join(other, 'rbdelta-pool.json'));
+    await writeFile(join(other, 'omap', 'data.mdb'), '');
+    const pool = await open(other);
+    await pool.createPool('volumes');
+    expect(await pool.pools()).toEqual(['volumes']);
   });
 
   test('may be open twice: closing one leaves the other', async () => {
