@@ -13,8 +13,9 @@ import {
 import { checkChildren, checkImage, damageOf, danglingChildren, labelOf, wrongMaps } from './check-image.ts';
 import { detachChild } from './clones.ts';
 import type { Space } from './directory.ts';
+import { removeDirectory } from './files.ts';
 import { headerKey, imageById, type ImageRef, loadHeader, readOmap } from './header.ts';
-import { imageIds, keyOfPool, objectOfKey, sweep } from './inside.ts';
+import { imageIds, keyOfPool, objectOfKey, strayFiles, sweep } from './inside.ts';
 import { isLocked } from './lock.ts';
 import { namespaceNames, poolIdOf, poolNames } from './pools.ts';
 import { keysIn, objectKey, removeRange, type Store, within } from './store.ts';
@@ -68,7 +69,24 @@ export async function checkPools(store: Store, only: string | null): Promise<Che
       add('leftover', { namespace: '' }, null, `${counted(files, 'file')} of ${bytes} bytes that nothing names`);
     }
   }
+  if (only === null) findings.push(...(await strayFindings(store)));
   return { images, findings };
+}
+
+/** Of files whose pool is not there. */
+async function strayFindings(store: Store): Promise<Finding[]> {
+  const found = (await strayFiles(store)).filter(({ files }) => files > 0);
+  return found.map(({ poolId, files, bytes, isLeftover }) => {
+    const what = isLeftover ? 'of a pool that is no more' : 'of a pool that the database does not know';
+    return {
+      state: isLeftover ? ('leftover' as const) : ('problem' as const),
+      pool: String(poolId),
+      namespace: '',
+      image: null,
+      text: `${counted(files, 'file')} of ${bytes} bytes ${what}`,
+      repaired: false,
+    };
+  });
 }
 
 /** Finishes what was interrupted, makes wrong maps anew, takes away what nothing names; then looks again. */
@@ -85,6 +103,9 @@ export async function repairPools(store: Store, only: string | null): Promise<Ch
     const poolId = poolIdOf(store, pool);
     store.transact(() => dropOwnerless(store, poolId));
     await sweep(store, { poolId, remove: true });
+  }
+  if (only === null && !half.findings.some(({ state }) => state === 'problem')) {
+    for (const { path, isLeftover } of await strayFiles(store)) if (isLeftover) await removeDirectory(path);
   }
   const after = await checkPools(store, only);
   const same = (a: Finding) => (b: Finding) => a.pool === b.pool && a.image === b.image && a.text === b.text;

@@ -37,8 +37,11 @@ export const imageDirectory = (dir: string, dataPoolId: number, objectPrefix: st
   if (image === undefined || image.startsWith('.')) {
     throw new RbdeltaError('corrupt', `the object prefix ${objectPrefix} is none that a local pool gives`);
   }
-  return join(dir, 'objects', String(dataPoolId), image);
+  return join(poolDirectory(dir, dataPoolId), image);
 };
+
+/** Where all files of a pool are. */
+export const poolDirectory = (dir: string, poolId: number): string => join(dir, 'objects', String(poolId));
 
 /** Files are named by the object and by what the record of the object says. */
 export class ObjectFiles {
@@ -192,7 +195,7 @@ export class ObjectFiles {
 
   async #change(path: string, action: (fd: number) => Promise<unknown>): Promise<void> {
     try {
-      if (!(await this.#with(path, action))) throw new RbdeltaError('corrupt', `the file ${path} is gone`);
+      if (!(await this.#with(path, action))) throw gone(path);
     } finally {
       // not before: a flush that is under way may have passed this file already
       this.#dirty.add(path);
@@ -271,6 +274,9 @@ export class ObjectFiles {
     }
   }
 }
+
+const gone = (path: string): RbdeltaError =>
+  new RbdeltaError('corrupt', `the file ${path} of an object is gone`, { hint: 'restore the image from a backup' });
 
 const syncDirectory = (path: string): Promise<void> =>
   fsyncDirectory(path).catch((error: unknown) => {

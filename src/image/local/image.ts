@@ -1,6 +1,5 @@
 // An image of the local pool, opened to read: the head or a snapshot. What a snapshot reads never changes under it.
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { RbdeltaError } from '../../error.ts';
 import { printable } from '../../bytes/text.ts';
 import type { Extent } from '../../diff/extent.ts';
@@ -142,7 +141,7 @@ export function checkRange(opened: OpenImage, offset: number, length: number): v
 
 /** Fills `into` with what the opened version has from `offset` of the object on. */
 async function readObject(opened: OpenImage, objectNo: number, offset: number, into: Uint8Array): Promise<void> {
-  const { objects, files, snapId, parent, geometry } = opened;
+  const { store, objects, files, snapId, parent, geometry } = opened;
   let missing: string | null = null;
   for (;;) {
     // both at once: they are of one state of the store
@@ -157,7 +156,7 @@ async function readObject(opened: OpenImage, objectNo: number, offset: number, i
       }
       missing = version.file;
       // who writes meanwhile may have taken it away, and its record
-      await sleep(1);
+      store.renew();
       continue;
     }
     into.fill(0);

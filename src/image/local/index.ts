@@ -10,7 +10,7 @@ import { type CheckReport, checkPools, repairPools } from './check.ts';
 import { childrenOf } from './clones.ts';
 import { cloneImage, createImage, dropImage, removeImage, renameImage } from './create.ts';
 import { imageNames } from './directory.ts';
-import { imageDirectory, removeDirectory } from './files.ts';
+import { imageDirectory, poolDirectory, removeDirectory } from './files.ts';
 import { findImage, findSnapshot, headerKey, loadHeader, readOmap } from './header.ts';
 import { openImage } from './image.ts';
 import { allImages, imageIds, listObjects, type StoredObject, sweep } from './inside.ts';
@@ -203,6 +203,7 @@ async function removePool(store: Store, name: string, force: boolean): Promise<v
     throw error;
   }
   for (const image of images) await removeDirectory(imageDirectory(store.dir, image.dataPoolId, image.prefix));
+  await removeDirectory(poolDirectory(store.dir, poolId));
 }
 
 const byName = ([a]: [string, string], [b]: [string, string]): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -5,13 +5,13 @@ import { dirname, join } from 'node:path';
 import { nameFromBytes } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
 import { dataObjectName } from '../../format/rbd-header.ts';
-import { bytesOf, imageDirectory, ObjectFiles, removeDirectory } from './files.ts';
+import { bytesOf, imageDirectory, ObjectFiles, poolDirectory, removeDirectory } from './files.ts';
 import { idOfName, imageNames, type Space, trashRecords } from './directory.ts';
 import { imageById, type ImageRef } from './header.ts';
 import { isLocked, lockImage } from './lock.ts';
 import { readMap } from './object-maps.ts';
 import { ObjectTable } from './objects.ts';
-import { namespaceNames, poolIdOf, poolNames } from './pools.ts';
+import { isGivenPoolId, namespaceNames, poolIdOf, poolNames } from './pools.ts';
 import { filesOf } from './snapset.ts';
 import { isErrno, keysIn, type Store } from './store.ts';
 
@@ -67,6 +67,7 @@ export async function sweep(
   };
   // directories first: those of images that are made meanwhile are not among them
   const directories = await imageDirectories(store.dir, poolId);
+  store.renew();
   const images = new Map(
     allImages(store).map((image) => [imageDirectory(store.dir, image.dataPoolId, image.prefix), image]),
   );
@@ -77,6 +78,44 @@ export async function sweep(
     else if (!isLocked(store, image)) await passUnnamed(store, image, directory, remove);
   }
   return swept;
+}
+
+/** The directory of a pool's files that no pool has the id of. */
+export interface StrayFiles {
+  poolId: number;
+  path: string;
+  files: number;
+  bytes: number;
+  /** What a removed pool has left; else the pool is missing. */
+  isLeftover: boolean;
+}
+
+export async function strayFiles(store: Store): Promise<StrayFiles[]> {
+  // directories first: those of pools that are made meanwhile are not among them
+  const names = await namesIn(join(store.dir, 'objects'));
+  store.renew();
+  const images = allImages(store);
+  const pools = new Set(poolNames(store).map((name) => poolIdOf(store, name)));
+  const ids = names.filter((name) => /^[1-9]\d{0,9}$/.test(name)).map(Number);
+  const stray = ids
+    .filter((id) => !pools.has(id))
+    .map((id) => {
+      const range = { start: keyOfPool(id), end: keyOfPool(id + 1) };
+      const isNamed = [store.omap, store.content, store.maps, store.objects].some(
+        (table) => keysIn(table, { ...range, limit: 1 }).length > 0,
+      );
+      const isUsed = isNamed || images.some(({ dataPoolId }) => dataPoolId === id);
+      return { poolId: id, isLeftover: !isUsed && isGivenPoolId(store, id) };
+    });
+  return Promise.all(
+    stray.map(async (one) => {
+      const path = poolDirectory(store.dir, one.poolId);
+      const files = await filesUnder(path);
+      let bytes = 0;
+      for (const file of files) bytes += await bytesOf(file);
+      return { ...one, path, files: files.length, bytes };
+    }),
+  );
 }
 
 async function sweepImage(

@@ -73,6 +73,9 @@ export function dropPool(store: Store, name: string): void {
   void store.cluster.remove(key.pool(name));
 }
 
+/** Whether an id was ever given to a pool. */
+export const isGivenPoolId = (store: Store, id: number): boolean => id <= counterAt(store, key.lastPoolId);
+
 /** A snapshot id that the pool has not given before; ids of the data pool, as in RADOS. In a transaction. */
 export const nextSnapId = (store: Store, dataPoolId: number): number => increment(store, key.lastSnapId(dataPoolId));
 
@@ -119,8 +122,11 @@ export function checkName(name: string, what: 'pool' | 'namespace' | 'image'): v
   if (bytes > limits.nameBytes) refuse(`it has ${bytes} bytes, and ${limits.nameBytes} is the most`);
 }
 
+const counterAt = (store: Store, counter: Buffer): number =>
+  Number(store.cluster.get(counter)?.readBigUInt64LE(0) ?? 0n);
+
 function increment(store: Store, counter: Buffer): number {
-  const value = Number(store.cluster.get(counter)?.readBigUInt64LE(0) ?? 0n) + 1;
+  const value = counterAt(store, counter) + 1;
   const bytes = Buffer.alloc(8);
   bytes.writeBigUInt64LE(BigInt(value), 0);
   void store.cluster.put(counter, bytes);

@@ -1,6 +1,5 @@
 // New files of objects that no flush has made durable: a power loss may keep their records and lose them. Noted in the store.
 
-import { setTimeout as sleep } from 'node:timers/promises';
 import { printable } from '../../bytes/text.ts';
 import { RbdeltaError } from '../../error.ts';
 import type { ImageRef } from './header.ts';
@@ -52,12 +51,12 @@ export async function settleUnflushed({ store, image, objects, files }: OpenImag
 
 /** Bytes of the object's head, 0 where it is none; throws `corrupt` where its file is lost. */
 export async function headBytesOf(opened: OpenImage, objectNo: number, object: DataObject): Promise<number> {
-  const { files, objects } = opened;
+  const { store, files, objects } = opened;
   if (object.head === null) return 0;
   const bytes = await files.size(files.path(objectNo, object.head));
   if (bytes !== null) return bytes;
   // who writes meanwhile may have taken it away, and its record
-  await sleep(1);
+  store.renew();
   if (objects.get(objectNo)?.head === object.head) refuseMissing(opened, objectNo, object.head);
   return 0;
 }

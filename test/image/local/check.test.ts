@@ -116,6 +116,31 @@ test('leftovers of a crash are told and removed', async () => {
   expect(await texts()).toEqual([]);
 });
 
+test('files of pools that are no more are told and removed, those of pools that were never there are a problem', async () => {
+  await family();
+  const leave = async (poolId: number) => {
+    const path = join(dir, 'objects', String(poolId), '0123456789ab');
+    await mkdir(path, { recursive: true });
+    await writeFile(join(path, 'file'), 'left');
+  };
+  const gone = await pool.createPool('gone');
+  await leave(gone);
+  expect(await texts()).toEqual(['leftover -: 1 file of 4 bytes that nothing names']);
+  await pool.removePool('gone');
+  expect(await texts()).toEqual([]);
+  await leave(gone);
+  await leave(gone + 7);
+  const [left, unknown] = [
+    'leftover -: 1 file of 4 bytes of a pool that is no more',
+    'problem -: 1 file of 4 bytes of a pool that the database does not know',
+  ];
+  expect(await texts()).toEqual([left, unknown]);
+  expect(await texts(true)).toEqual([left, unknown]);
+  await rm(join(dir, 'objects', String(gone + 7)), { recursive: true });
+  expect(await texts(true)).toEqual([`${left} (repaired)`]);
+  expect((await readdir(join(dir, 'objects'))).toSorted()).toEqual(['1']);
+});
+
 test('a wrong object map is found and made anew', async () => {
   await family();
   const map = new OpenMap(store, mapKey(findImage(store, at), null));
