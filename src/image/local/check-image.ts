@@ -108,14 +108,20 @@ function wrongRecord(header: RbdHeader, snaps: ReadonlySet<number>, object: Data
 export function checkChildren({ store, add }: Checking, image: ImageRef): void {
   const header = loadHeader(store, image);
   const { parent } = header;
-  if (parent !== null && !isListed(store, parent, image, cloneFormatOf(header))) {
-    const missing = headerOf(store, { poolId: parent.pool, namespace: parent.namespace, id: parent.imageId }) === null;
-    const what = missing ? 'is gone' : 'does not list it among its clones';
-    add('problem', image, labelOf(image), `its parent ${parent.imageId} ${what}`);
-  }
+  const wrong = parent === null ? null : wrongParent(store, parent, image, cloneFormatOf(header));
+  if (wrong !== null) add('problem', image, labelOf(image), wrong);
   for (const { child } of danglingChildren(store, image)) {
     add('leftover', image, labelOf(image), `it lists image ${child.id} as a clone, which is none`);
   }
+}
+
+function wrongParent(store: Store, parent: ParentSpec, child: ImageRef, format: 1 | 2): string | null {
+  const { pool, namespace, imageId, snapId } = parent;
+  const header = headerOf(store, { poolId: pool, namespace, id: imageId });
+  if (header === null) return `its parent ${imageId} is gone`;
+  if (!header.snapshots.some(({ id }) => id === snapId))
+    return `its parent ${imageId} has no snapshot ${snapId} any more`;
+  return isListed(store, parent, child, format) ? null : `its parent ${imageId} does not list it among its clones`;
 }
 
 interface Dangling {

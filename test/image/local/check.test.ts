@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { findImage } from '../../../src/image/local/header.ts';
+import { snapshotKey } from '../../../src/format/rbd-header.ts';
+import { findImage, headerKey, loadHeader } from '../../../src/image/local/header.ts';
 import { type LocalPool, openLocalPool } from '../../../src/image/local/index.ts';
 import { mapKey, OpenMap } from '../../../src/image/local/object-maps.ts';
 import { ObjectTable } from '../../../src/image/local/objects.ts';
@@ -188,6 +189,14 @@ test('a file that is gone is damage, of the head and of a snapshot', async () =>
   const snapshot = await pool.open({ ...at, snap: 's' });
   await expect(snapshot.read(0, Buffer.alloc(16))).rejects.toMatchObject({ code: 'corrupt' });
   await snapshot.close();
+});
+
+test('a clone whose snapshot is not there is a problem', async () => {
+  await family();
+  const parent = findImage(store, at);
+  const { id } = loadHeader(store, parent).snapshots[0]!;
+  store.transact(() => void store.omap.remove(headerKey(parent, snapshotKey(id))));
+  expect(await texts()).toContain(`problem child: its parent ${parent.id} has no snapshot ${id} any more`);
 });
 
 test('a clone and its parent must know each other', async () => {
