@@ -68,7 +68,7 @@ export async function copyImage(
         await target.close();
       }
     };
-    return await madeWhole(to, dest, fill, signal);
+    return await madeWhole(to, dest, fill, { signal });
   } finally {
     await source.close();
   }

@@ -40,5 +40,5 @@ export const createThick = (
         await image.close();
       }
     },
-    signal,
+    { signal },
   );

@@ -64,7 +64,7 @@ export async function deepCopyImage(
       await target.close();
     }
   };
-  return madeWhole(to, dest, fill, signal);
+  return madeWhole(to, dest, fill, { signal });
 }
 
 interface Version {

@@ -198,6 +198,7 @@ async function fillBase({ cluster, source, options, space, base }: Job): Promise
   try {
     await importing(source, (opened) =>
       importRaw(cluster, spec, opened, source.size, {
+        namedFirst: true,
         create: withLayering(create),
         ...(signal && { signal }),
         ...(onNotice && { onNotice }),
@@ -284,6 +285,7 @@ async function uncached(job: Job): Promise<CacheCloned> {
   let size = 0;
   await importing(source, (opened) =>
     importRaw(cluster, unfinished, opened, source.size, {
+      namedFirst: true,
       ...(options.create && { create: options.create }),
       ...(options.signal && { signal: options.signal }),
       ...(options.onProgress && { onProgress: options.onProgress }),

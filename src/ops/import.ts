@@ -11,13 +11,13 @@ import { feature } from '../format/rbd-features.ts';
 import { type ImageHeader, readImageHeader } from '../format/rbd-image.ts';
 import { decodeParentNote, type ParentNote, parentKey } from '../format/rbd-image-parent.ts';
 import type { Cluster, CreateOptions, WritableImage } from '../image/port.ts';
-import { formatSpec, type ImageSpec } from '../image/spec.ts';
+import type { ImageSpec } from '../image/spec.ts';
 import { type ApplyJob, applyRecords, defaultSparseBytes, limits } from './apply.ts';
+import { madeWhole, orRemoved } from './half-made.ts';
 import { heldExtents } from './head.ts';
 import { type Base, createClone, findBase, openBase, shapeClone, withBase } from './import-base.ts';
 import { overParent } from './over-parent.ts';
 import { PayloadBuffers } from './payload-buffers.ts';
-import { attempt, defaultStallMs, withState } from './undo.ts';
 import { Window } from './window.ts';
 
 export interface ImportOptions {
@@ -38,6 +38,8 @@ export interface ImportOptions {
   onProgress?: (bytes: number) => void;
   /** How long removing the image again after a failure may stand still, in ms. */
   stallMs?: number;
+  /** The image has its name from the beginning: for a caller who tells a whole one by other means. */
+  namedFirst?: boolean;
 }
 
 export interface ImportedImage {
@@ -52,8 +54,9 @@ export interface ImportedImage {
 const pieceBytes = 4 << 20;
 
 /**
- * Format 1. `size`: bytes that the source will give, null if unknown (stdin: the image grows as it is read). On failure
- * the new image is removed again. 'exists' if there is such an image already; that one is not touched.
+ * Format 1. `size`: bytes that the source will give, null if unknown (stdin: the image grows as it is read). The image
+ * has its name when it is whole; on failure it is removed again. 'exists' if there is such an image already; that one is
+ * not touched.
  */
 export async function importRaw(
   cluster: Cluster,
@@ -102,8 +105,9 @@ export async function importRaw(
 }
 
 /**
- * Format 2: creates the image with the file's properties, applies every diff, makes and protects the snapshots. On
- * failure the new image and its snapshots are removed again. 'exists' if there is such an image already.
+ * Format 2: creates the image with the file's properties, applies every diff, makes and protects the snapshots. The
+ * image has its name when it is whole; on failure it is removed again, with its snapshots. 'exists' if there is such an
+ * image already.
  */
 export async function importImage(
   cluster: Cluster,
@@ -124,7 +128,7 @@ export async function importImage(
   const note = decodeParentNote(header.metadata.get(parentKey) ?? '');
   return withBase(baseOf(cluster, spec, note, options), (base) =>
     intoNewImage(cluster, spec, create, { ...options, buffers, base }, async (target, job, firstJob) => {
-      await setAllMetadata(cluster, spec, header.metadata, base !== null);
+      await setAllMetadata(cluster, job.made, header.metadata, base !== null);
       const result: ImportedImage = { size: first.size, snapshots: [], writtenBytes: 0, parent: firstJob.parent };
       let diff = first;
       for (let number = 1; ; number += 1) {
@@ -182,7 +186,10 @@ async function setAllMetadata(
   for (const [key, value] of wanted) await cluster.setMetadata(spec, key, value);
 }
 
-type NewImageJob = Omit<ApplyJob, 'records' | 'size' | 'zeroFrom'>;
+interface NewImageJob extends Omit<ApplyJob, 'records' | 'size' | 'zeroFrom'> {
+  /** Where the image is while it is made. */
+  made: ImageSpec;
+}
 
 /** What is different for what comes first, while a clone shows nothing but its parent. */
 interface FirstJob extends Pick<ApplyJob, 'target' | 'zeroFrom' | 'clear'> {
@@ -206,14 +213,16 @@ async function intoNewImage(
   options: ImportOptions & { buffers?: PayloadBuffers; base: Base | null },
   fill: (target: WritableImage, job: NewImageJob, first: FirstJob) => Promise<ImportedImage>,
 ): Promise<ImportedImage> {
-  const { base } = options;
-  await (base === null ? cluster.create(spec, create) : createClone(cluster, base, spec, create));
+  const { base, signal, stallMs } = options;
   const window = new Window(limits.writes);
   let target: WritableImage | null = null;
-  try {
-    target = await cluster.openToWrite(spec);
+  const make = (made: ImageSpec) =>
+    base === null ? cluster.create(made, create) : createClone(cluster, base, made, create);
+  const fillIt = async (made: ImageSpec): Promise<ImportedImage> => {
+    target = await cluster.openToWrite(made);
     const first = await firstJobOf(target, base, create.size, options);
     const job: NewImageJob = {
+      made,
       target,
       window,
       buffers: options.buffers ?? new PayloadBuffers(limits.payloadBytes),
@@ -221,30 +230,23 @@ async function intoNewImage(
       order: 'checked',
       clear: null,
       sparseBytes: options.sparseBytes ?? defaultSparseBytes,
-      signal: options.signal,
+      signal,
     };
     const result = await fill(target, job, first);
     await target.close();
     return result;
-  } catch (error) {
-    const failed = await attempt(async (progress) => {
-      await window.settled();
-      if (target) {
-        for (const { name, protection } of (await target.info()).snapshots) {
-          if (protection !== 'unprotected') await target.unprotectSnapshot(name);
-          await target.removeSnapshot(name, progress);
-        }
-        await target.close();
-      }
-      await cluster.remove(spec, progress);
-    }, options.stallMs ?? defaultStallMs);
-    if (failed === null) throw error;
-    throw withState(
-      error,
-      `the new image "${printable(formatSpec(spec))}" could not be removed again (${failed}): it is not whole`,
-      'remove it, with its snapshots (rbdelta snap purge, rbdelta rm)',
-    );
+  };
+  const settle = async (): Promise<void> => {
+    await window.settled();
+    // what it says of a failure is not the first
+    await target?.close().catch(() => {});
+  };
+  const making = { signal, settle, stallMs };
+  if (options.namedFirst !== true) {
+    return madeWhole(cluster, spec, (half) => make(half).then(() => fillIt(half)), making);
   }
+  await make(spec);
+  return orRemoved(cluster, spec, () => fillIt(spec), making);
 }
 
 interface Opened {

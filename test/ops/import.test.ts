@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ByteReader } from '../../src/bytes/reader.ts';
 import { memorySink } from '../../src/bytes/sink.ts';
 import { bytesSource, chunkSource } from '../../src/bytes/source.ts';
@@ -90,6 +90,69 @@ describe('format 1', () => {
     }
     expect((await opened('new')).bytes.equals(small)).toBe(true);
   });
+});
+
+describe('the name comes last', () => {
+  /** Bytes in pieces; before the last one, `meanwhile` is called. */
+  async function* slowly(bytes: Buffer, meanwhile: () => Promise<void>) {
+    yield bytes.subarray(0, bytes.length - 100);
+    await meanwhile();
+    yield bytes.subarray(bytes.length - 100);
+  }
+  const ways = {
+    'format 1': async (source: AsyncIterable<Uint8Array>) =>
+      importRaw(world.cluster, specOf('new'), chunkSource(source), null, { create: { order: 12 } }),
+    'format 2': async (source: AsyncIterable<Uint8Array>) =>
+      importImage(world.cluster, specOf('new'), new ByteReader(chunkSource(source)), { create: { order: 12 } }),
+  };
+  const bytesOf = async (way: keyof typeof ways): Promise<Buffer> => {
+    const bytes = Buffer.alloc(50_000, 'z');
+    if (way === 'format 1') return bytes;
+    await (await world.image('source', bytes.length, bytes)).createSnapshot('s');
+    const sink = memorySink();
+    await exportImage(world.openAt('source'), new Map([['owner', 'me']]), sink);
+    return sink.bytes();
+  };
+  const names = async () => (await world.cluster.list('rbd', '')).filter((name) => name !== 'source');
+
+  it.each(['format 1', 'format 2'] as const)('%s: what is not whole has another name', async (way) => {
+    let seen: string[] = [];
+    const bytes = await bytesOf(way);
+    await ways[way](
+      slowly(bytes, async () => {
+        // the image is there once what came first was read
+        while (seen.length === 0) {
+          seen = await names();
+          await new Promise((done) => setTimeout(done, 5));
+        }
+      }),
+    );
+    expect(seen).toEqual([expect.stringMatching(/^rbdelta-copy-[0-9a-f]{8}$/)]);
+    expect(await names()).toEqual(['new']);
+    expect((await opened('new')).bytes.equals(Buffer.alloc(50_000, 'z'))).toBe(true);
+    const metadata: [string, string][] = way === 'format 2' ? [['owner', 'me']] : [];
+    expect([...(await world.cluster.metadata(specOf('new')))]).toEqual(metadata);
+  });
+
+  it.each(['format 1', 'format 2'] as const)('%s: an image that got the name meanwhile stays', async (way) => {
+    const failure = await failureOf(
+      ways[way](slowly(await bytesOf(way), () => world.cluster.create(specOf('new'), { size: 7 }))),
+    );
+    expect(failure).toMatchObject({ code: 'exists' });
+    expect(await names()).toEqual(['new']);
+    expect((await opened('new')).info.size).toBe(7);
+  });
+
+  it.each(['format 1', 'format 2'] as const)(
+    '%s: an image of that name is refused before anything is made',
+    async (way) => {
+      const bytes = await bytesOf(way);
+      await world.cluster.create(specOf('new'), { size: 7 });
+      const create = vi.spyOn(world.cluster, 'create');
+      expect(await failureOf(ways[way](slowly(bytes, async () => {})))).toMatchObject({ code: 'exists' });
+      expect(create).not.toHaveBeenCalled();
+    },
+  );
 });
 
 describe('format 2', () => {

@@ -43,7 +43,8 @@ export const command: Command = {
   ],
   notes:
     'zstd is recognised; raw bytes (format 1) may look like it, and are decompressed only from a path that ends in ' +
-    '.zst. A failure removes the new image. An export of a clone (format 2, by rbdelta) tells what its parent is: where ' +
+    '.zst. The image has its name only when it is whole: a failure removes it, and what is left of an import that was ' +
+    'killed is called rbdelta-copy-…, and may be removed. An export of a clone (format 2, by rbdelta) tells what its parent is: where ' +
     'that is here, under its name and with the same size and samples of its bytes, the image becomes a clone of it, and ' +
     'only blocks that differ are written. --parent names another one, --flatten makes an image of its own.',
   async run(call) {
