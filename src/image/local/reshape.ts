@@ -4,6 +4,7 @@ import { geometryOf, objectCount } from '../../diff/striping.ts';
 import { EXISTS, NONEXISTENT } from '../../format/object-map.ts';
 import type { RbdHeader, SnapshotRecord } from '../../format/rbd-header.ts';
 import type { Progress } from '../port.ts';
+import { growthByCopy, growthTo } from './growth.ts';
 import { loadHeader } from './header.ts';
 import { ImageMaps } from './image-maps.ts';
 import { mapKey, resizeMap } from './object-maps.ts';
@@ -88,9 +89,10 @@ function cutsOf({ opened }: Writing, header: RbdHeader, size: number): Cut[] {
     .filter(({ kept }) => kept !== after.objectBytes);
 }
 
-async function growthByCut({ writer }: Writing, { objectNo, object, kept }: Cut): Promise<Amount> {
-  if (kept === null) return writer.growthByCopy(objectNo, object);
-  return writer.growthTo(objectNo, object, await writer.headBytes(objectNo, object), kept ?? 0);
+async function growthByCut({ opened, writer }: Writing, { objectNo, object, kept }: Cut): Promise<Amount> {
+  if (kept === null) return growthByCopy(opened, objectNo, object);
+  const headBytes = await writer.headBytes(objectNo, object);
+  return growthTo(opened, writer.context, { objectNo, object, headBytes, bytes: kept });
 }
 
 /** What is past the new end goes. What only showed through there, snapshots still see: they are given a copy of it. */

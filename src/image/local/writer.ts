@@ -3,13 +3,13 @@
 import { RbdeltaError } from '../../error.ts';
 import type { Extent } from '../../diff/extent.ts';
 import type { Geometry } from '../../diff/striping.ts';
-import { isZero } from '../../bytes/zero.ts';
 import { EXISTS, NONEXISTENT, type ObjectState } from '../../format/object-map.ts';
 import type { OpenImage } from './image.ts';
+import { growthByCopy, growthByWrite, growthByZeros, shownOfParent } from './growth.ts';
 import type { ImageMaps } from './image-maps.ts';
-import { objectBytesBefore, objectsOf, type Piece, piecesOf } from './objects.ts';
+import { objectBytesBefore, objectsOf, piecesOf } from './objects.ts';
 import { inParallel } from './parallel.ts';
-import { add, type Amount, nothing, QuotaGuard } from './quota.ts';
+import { type Amount, QuotaGuard } from './quota.ts';
 import {
   beforeChange,
   changesOverlap,
@@ -18,20 +18,12 @@ import {
   isHeadOwn,
   type Ranges,
   type SnapContext,
-  snapsSince,
 } from './snapset.ts';
 import { Turns } from './turns.ts';
 import { forgetUnflushed, headBytesOf, noteUnflushed } from './unflushed.ts';
 
 /** How many objects one call works on at once. */
 export const objectsAtOnce = 16;
-
-/** A range of an object that is to read as zeros. */
-interface ZeroedPart {
-  objectNo: number;
-  from: number;
-  to: number;
-}
 
 /** A new file with what an object shows of the parent. */
 export interface CopyOfParent {
@@ -75,7 +67,7 @@ export class ObjectWriter {
     this.#check();
     const pieces = piecesOf(geometry, { offset, length: data.length });
     await this.admit(
-      () => this.#growth(pieces),
+      () => growthByWrite(this.#opened, this.context, pieces),
       () =>
         inParallel(pieces, objectsAtOnce, ({ objectNo, objectOffset, start, length }) =>
           this.#writeObject(objectNo, objectOffset, data.subarray(start, start + length)),
@@ -86,35 +78,6 @@ export class ObjectWriter {
   /** Runs `action` if the pool may grow by as much; throws `quota` if not. */
   admit(growth: () => Promise<Amount>, action: () => Promise<void>): Promise<void> {
     return this.#quota.admit(growth, action);
-  }
-
-  /** How much more there is at most when these are written: new objects, longer ones, and what snapshots keep. */
-  async #growth(pieces: readonly Piece[]): Promise<Amount> {
-    const ends = new Map<number, number>();
-    for (const { objectNo, objectOffset, length } of pieces) {
-      ends.set(objectNo, Math.max(ends.get(objectNo) ?? 0, objectOffset + length));
-    }
-    let growth = nothing;
-    for (const [objectNo, end] of ends) {
-      const object = this.#objectAt(objectNo);
-      const headBytes = await this.headBytes(objectNo, object);
-      growth = add(growth, await this.growthTo(objectNo, object, headBytes, Math.max(end, headBytes)));
-    }
-    return growth;
-  }
-
-  /** How much more there is at most when the object's head, now of `headBytes`, is changed and has `bytes` then. */
-  async growthTo(objectNo: number, object: DataObject, headBytes: number, bytes: number): Promise<Amount> {
-    if (isHeadOwn(object, this.context)) return { bytes: Math.max(0, bytes - headBytes), objects: 0 };
-    const copied = await this.growthByCopy(objectNo, object);
-    const own = { bytes: Math.max(bytes, copied.bytes), objects: 1 };
-    return snapsSince(object, this.context) ? add(own, copied) : own;
-  }
-
-  /** How much there is more when the object is given what it shows of the parent. */
-  async growthByCopy(objectNo: number, object: DataObject): Promise<Amount> {
-    const shown = object.head === null ? await this.#parentBytes(objectNo) : null;
-    return shown === null ? nothing : { bytes: shown.length, objects: 1 };
   }
 
   /**
@@ -130,31 +93,13 @@ export class ObjectWriter {
       to: objectBytesBefore(geometry, objectNo, end),
     }));
     const touched = parts.filter(({ from, to }) => from < to);
-    const growth = async () => {
-      let sum = nothing;
-      for (const part of touched) sum = add(sum, await this.#growthByZero(part, geometry.objectBytes));
-      return sum;
-    };
-    await this.admit(growth, () =>
-      inParallel(touched, objectsAtOnce, ({ objectNo, from, to }) =>
-        this.#turns.alone(objectNo, () => this.#zeroObject(objectNo, from, to, geometry.objectBytes)),
-      ),
+    await this.admit(
+      () => growthByZeros(this.#opened, this.context, touched),
+      () =>
+        inParallel(touched, objectsAtOnce, ({ objectNo, from, to }) =>
+          this.#turns.alone(objectNo, () => this.#zeroObject(objectNo, from, to, geometry.objectBytes)),
+        ),
     );
-  }
-
-  /** What `#zeroObject` adds at most: copies that snapshots need, and objects that hide what a parent would show. */
-  async #growthByZero({ objectNo, from, to }: ZeroedPart, objectBytes: number): Promise<Amount> {
-    const { parent, geometry } = this.#opened;
-    const object = this.#objectAt(objectNo);
-    const covered = parent?.covered(geometry, objectNo) ?? 0;
-    const isWhole = from === 0 && to === objectBytes;
-    if (covered === 0 && (object.head === null || isWhole)) return nothing;
-    if (object.head === null && isWhole && this.context.snaps.length === 0) return { bytes: 0, objects: 1 };
-    if (object.head === null) return this.growthTo(objectNo, object, 0, 0);
-    const headBytes = await this.headBytes(objectNo, object);
-    const cuts = to === objectBytes || to >= headBytes;
-    if (to !== objectBytes && from >= headBytes) return nothing;
-    return this.growthTo(objectNo, object, headBytes, cuts ? from : headBytes);
   }
 
   #objectsToZero(geometry: Geometry, range: Extent): number[] {
@@ -172,7 +117,7 @@ export class ObjectWriter {
   /** Gives the object what shows through, unless it is there or nothing does: the parent may go then. */
   async copyUp(objectNo: number): Promise<void> {
     this.#check();
-    const growth = () => this.growthByCopy(objectNo, this.#objectAt(objectNo));
+    const growth = () => growthByCopy(this.#opened, objectNo, this.#objectAt(objectNo));
     const copy = async () => {
       const object = this.#objectAt(objectNo);
       const copied = await this.copyOfParent(objectNo, object);
@@ -190,7 +135,7 @@ export class ObjectWriter {
    * the object is there, or shows zeros. The snapshots that it serves as well are those since the object's last write.
    */
   async copyOfParent(objectNo: number, object: DataObject): Promise<CopyOfParent | null> {
-    const data = object.head === null ? await this.#parentBytes(objectNo) : null;
+    const data = object.head === null ? await shownOfParent(this.#opened, objectNo) : null;
     if (data === null) return null;
     const { files } = this.#opened;
     const file = this.#newFile();
@@ -335,20 +280,6 @@ export class ObjectWriter {
       await this.#commit(objectNo, { ...before, head: own }, EXISTS, copied.snaps);
     });
     return true;
-  }
-
-  /** What shows through of the parent; null where that is nothing but zeros. */
-  async #parentBytes(objectNo: number): Promise<Buffer | null> {
-    const { parent, geometry } = this.#opened;
-    const link = parent?.link() ?? null;
-    if (parent === null || link === null) return null;
-    const data = Buffer.alloc(parent.covered(geometry, objectNo));
-    await parent.read(link, geometry, objectNo, 0, data);
-    if (isZero(data)) return null;
-    // the object ends where its data does, as in RADOS
-    let end = data.length;
-    while (data[end - 1] === 0) end -= 1;
-    return data.subarray(0, end);
   }
 
   #objectAt(objectNo: number): DataObject {
