@@ -3,7 +3,7 @@
 import { mapOrdered } from '../bytes/ordered.ts';
 import { readPoints } from '../repo/catalog.ts';
 import { findImages } from '../repo/find-point.ts';
-import { type ImageName, imageFolder } from '../repo/keys.ts';
+import { type ImageName, imageFolder, isPointId } from '../repo/keys.ts';
 import type { Repository } from '../repo/repository.ts';
 
 export interface Stats {
@@ -38,6 +38,7 @@ export async function repositoryStats(
     return statsOf(repository, image);
   });
   for await (const stats of counted) {
+    if (stats === null) continue;
     images.push(stats);
     for (const field of Object.keys(total) as (keyof Stats)[]) total[field] += stats[field];
   }
@@ -54,7 +55,8 @@ const empty = (): Stats => ({
   storedBytes: 0,
 });
 
-async function statsOf(repository: Repository, image: ImageName): Promise<ImageStats> {
+/** null for folders that are none of ours. */
+async function statsOf(repository: Repository, image: ImageName): Promise<ImageStats | null> {
   const stats: ImageStats = { image, ...empty() };
   // Points that cannot be read are `repo check`'s to tell of; what they take counts.
   for (const { base, size, dataBytes } of await readPoints(repository, image, () => {})) {
@@ -63,11 +65,15 @@ async function statsOf(repository: Repository, image: ImageName): Promise<ImageS
     stats.logicalBytes = size;
     stats.dataBytes += dataBytes;
   }
-  for await (const { key, bytes } of repository.store.list(imageFolder(image))) {
+  const root = imageFolder(image);
+  let isOurs = false;
+  for await (const { key, bytes } of repository.store.list(root)) {
+    const [part = ''] = key.slice(root.length).split('/');
+    isOurs ||= isPointId(part) || ['catalog.json', 'intent', 'lock'].includes(part);
     stats.storedBytes += bytes;
     if (!key.endsWith('.rbdiff.zst')) continue;
     stats.segments += 1;
     stats.segmentBytes += bytes;
   }
-  return stats;
+  return isOurs ? stats : null;
 }

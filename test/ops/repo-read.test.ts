@@ -1,10 +1,10 @@
 // repo list, show, stats, cat, pin and tag, on real backups in a directory.
 
 import { execFile } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { ByteReader } from '../../src/bytes/reader.ts';
 import { memorySink } from '../../src/bytes/sink.ts';
 import { bytesSource } from '../../src/bytes/source.ts';
@@ -156,6 +156,14 @@ describe('repo stats', () => {
     expect(images.map(({ points }) => points)).toEqual([1, 3]);
     expect(total.storedBytes).toBeGreaterThan(total.segmentBytes);
     expect(total.dataBytes).toBeGreaterThanOrEqual((1 << 20) + 70_000);
+  });
+
+  test('folders of others are no images', async () => {
+    const before = await repositoryStats(world.repository);
+    await mkdir(join(world.repoDir, 'some/folder'), { recursive: true });
+    onTestFinished(() => rm(join(world.repoDir, 'some'), { recursive: true }));
+    await writeFile(join(world.repoDir, 'some/folder/file'), 'x');
+    expect(await repositoryStats(world.repository)).toEqual(before);
   });
 });
 
