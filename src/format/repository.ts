@@ -37,6 +37,8 @@ const repositorySchema = v.object({
 /** `rbdelta.json`: what makes a directory or prefix a repository. */
 export type RepositoryFile = v.InferOutput<typeof repositorySchema>;
 
+const level = v.picklist(['audit', 'scrub', 'source', 'rehearse']);
+
 const entrySchema = v.object({
   id: pointId,
   pool: filled,
@@ -55,12 +57,13 @@ const entrySchema = v.object({
   pinned: v.boolean(),
   /** That the backup took. */
   seconds,
-  /** When each level last proved it. */
+  /** When each level last proved it; and the levels that did not find it good when they last looked. */
   proofs: v.object({
     audit: v.exactOptional(time),
     scrub: v.exactOptional(time),
     source: v.exactOptional(time),
     rehearse: v.exactOptional(time),
+    failed: v.exactOptional(v.array(level)),
   }),
 });
 export type CatalogEntry = v.InferOutput<typeof entrySchema>;
@@ -119,7 +122,7 @@ const lockSchema = v.object({
 export type LockFile = v.InferOutput<typeof lockSchema>;
 
 const proofSchema = v.object({
-  level: v.picklist(['audit', 'scrub', 'source', 'rehearse']),
+  level,
   finished: time,
   ok: v.boolean(),
   percent,

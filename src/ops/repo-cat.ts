@@ -12,7 +12,7 @@ import { chainIds, type FoundPoint } from '../repo/find-point.ts';
 import { type ImageName, pointFolder, textOf } from '../repo/keys.ts';
 import type { ReadPoints } from '../repo/outdated.ts';
 import type { Repository } from '../repo/repository.ts';
-import { startUnpacker } from '../repo/unpack.ts';
+import { scrubHint, startUnpacker } from '../repo/unpack.ts';
 import { goneMeanwhile } from './repo-show.ts';
 import { canBeRepeated, orRewritten, withRewrites, withSteadyChain } from './restore-again.ts';
 import { mostStreamBytes, writeDiff } from './write-diff.ts';
@@ -134,7 +134,7 @@ async function writeFrames(
     }
     if (streamBytes !== totalBytes) {
       const message = `the stream of ${manifest.point} of ${textOf(image)} has ${streamBytes} bytes, ${totalBytes} by its manifest`;
-      throw new RbdeltaError('corrupt', message, { hint: 'rbdelta repo check tells what else is damaged' });
+      throw new RbdeltaError('corrupt', message, { hint: scrubHint });
     }
     await sink.finish();
   } catch (error) {

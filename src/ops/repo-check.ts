@@ -5,16 +5,18 @@ import { RbdeltaError } from '../error.ts';
 import { findImages } from '../repo/find-point.ts';
 import { type ImageName, imageFolder, imageOfFolders, textOf } from '../repo/keys.ts';
 import { describeLock } from '../repo/lock.ts';
+import { isOfFiles } from '../repo/proofs.ts';
 import type { Repository } from '../repo/repository.ts';
 import type { StoredObject } from '../store/port.ts';
-import { type Examined, examineImage, remedyFor } from './repo-examine.ts';
+import { type Examined, examineImage, foundBy, remedyFor } from './repo-examine.ts';
 
 export interface CheckFinding {
-  /** `problem`: a point cannot be restored. `note`: all else. */
+  /** `problem`: a point cannot be restored, or was not found good when it was last proved. `note`: all else. */
   state: 'problem' | 'note';
   kind:
     | 'damaged'
     | 'affected'
+    | 'failed'
     | 'catalog'
     | 'proofs'
     | 'unfinished'
@@ -134,7 +136,7 @@ export function findingsOf(repository: Repository, found: Examined): CheckFindin
   const name = printable(textOf(image));
   const all: CheckFinding[] = [];
   const add = (kind: CheckFinding['kind'], point: string | null, text: string, hint: string | null = null): void => {
-    const state = kind === 'damaged' || kind === 'affected' ? 'problem' : 'note';
+    const state = kind === 'damaged' || kind === 'affected' || kind === 'failed' ? 'problem' : 'note';
     all.push({ state, kind, image, point, text, hint });
   };
   const repair = 'rbdelta repo repair puts it right';
@@ -145,6 +147,10 @@ export function findingsOf(repository: Repository, found: Examined): CheckFindin
       add('damaged', id, `the point ${id} of ${name} is damaged: ${damage}`, remedyFor(found, point));
     } else if (lacks !== null) {
       add('affected', id, `the point ${id} of ${name} cannot be restored: it builds on ${lacks}`);
+    }
+    for (const proof of point.failed) {
+      const again = `rbdelta repo verify --level ${proof.level} REPO ${name}@${id} looks again`;
+      if (!isOfFiles(proof.level)) add('failed', id, `the point ${id} of ${name}: ${foundBy(proof)}`, again);
     }
   }
   if (found.catalogDiffers !== null && !isBusy && !found.points.some(({ isGone }) => isGone)) {

@@ -5,12 +5,12 @@ import { mapOrdered } from '../bytes/ordered.ts';
 import { counted } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import { type Manifest, manifestName } from '../format/manifest.ts';
-import { type CatalogEntry, decodeCatalog, type Intent, limits } from '../format/repository.ts';
+import { type CatalogEntry, decodeCatalog, type Intent, limits, type Proof } from '../format/repository.ts';
 import { catalogKey, entryOf, isOfContent, readManifest } from '../repo/catalog.ts';
 import { readIntent } from '../repo/intent.ts';
 import { type ImageName, imageFolder, isPointId, pointFolder, textOf } from '../repo/keys.ts';
 import { type FoundLock, listLocks } from '../repo/lock.ts';
-import { proofTimes, readProofs } from '../repo/proofs.ts';
+import { isOfFiles, proofTimes, readProofs } from '../repo/proofs.ts';
 import type { Repository } from '../repo/repository.ts';
 import type { StoredObject } from '../store/port.ts';
 
@@ -18,8 +18,12 @@ export interface ExaminedPoint {
   id: string;
   /** What is wrong with the point itself; null: nothing that its metadata tells of. */
   damage: string | null;
+  /** What puts that right without a loss; null where nothing does. */
+  remedy: string | null;
   /** The damaged or missing point that it builds on, though nothing is wrong with itself. */
   lacks: string | null;
+  /** What `repo verify` found when it last looked, of each level that did not find the point good. */
+  failed: Proof[];
   /** null if it cannot be read. */
   manifest: Manifest | null;
   /** Only the catalog still tells of it. */
@@ -99,7 +103,7 @@ export async function examineImage(
     ...(await proofsOf(repository, image, id, names)),
   }));
   const unfinished: Files[] = [];
-  for await (const { id, names, manifest, damage, isNewer, proofs, damagedProofs } of looked) {
+  for await (const { id, names, manifest, damage, remedy, isNewer, proofs, failed, damagedProofs } of looked) {
     if (leaving.has(id)) continue;
     const folder = pointFolder(image, id);
     if (damagedProofs !== null) found.damagedProofs.push({ key: `${folder}proofs.json`, error: damagedProofs });
@@ -108,8 +112,8 @@ export async function examineImage(
       continue;
     }
     const isUnknown = manifest === null && !isNewer && !known.has(id);
-    const whole = { damage: damage ?? missingFile(manifest, names), lacks: null };
-    found.points.push({ id, manifest, ...whole, isGone: false, isUnknown });
+    const wrong = damage ?? missingFile(manifest, names) ?? damageIn(failed);
+    found.points.push({ id, manifest, damage: wrong, remedy, lacks: null, failed, isGone: false, isUnknown });
     if (manifest === null) {
       const entry = known.get(id);
       if (entry !== undefined) found.catalog.push(entry);
@@ -184,22 +188,18 @@ async function manifestOf(
   image: ImageName,
   id: string,
   names: ReadonlyMap<string, number>,
-): Promise<{ manifest: Manifest | null; damage: string | null; isNewer: boolean }> {
-  if (!names.has(manifestName)) return { manifest: null, damage: null, isNewer: false };
+): Promise<{ manifest: Manifest | null; damage: string | null; remedy: string | null; isNewer: boolean }> {
+  const whole = { damage: null, remedy: null, isNewer: false };
+  if (!names.has(manifestName)) return { manifest: null, ...whole };
   const manifest = await contentOr(readManifest(repository, image, id));
-  if (manifest instanceof RbdeltaError)
-    return { manifest: null, damage: manifest.message, isNewer: manifest.code === 'unsupported' };
-  const damage = manifest === null ? null : misplaced(repository, image, id, manifest);
-  return { manifest, damage, isNewer: false };
-}
-
-/** A manifest that says it is of another place. */
-function misplaced(repository: Repository, image: ImageName, id: string, manifest: Manifest): string | null {
-  const { pool, namespace, name } = manifest.image;
-  if (manifest.point !== id) return `its manifest is that of the point ${manifest.point}`;
-  if (manifest.repository !== repository.id) return `its manifest is of the repository ${manifest.repository}`;
-  const same = pool === image.pool && namespace === image.namespace && name === image.image;
-  return same ? null : `its manifest is of the image ${pool}/${namespace === '' ? '' : `${namespace}/`}${name}`;
+  if (manifest instanceof RbdeltaError) {
+    const { message, hint, code } = manifest;
+    return { manifest: null, damage: message, remedy: hint ?? null, isNewer: code === 'unsupported' };
+  }
+  if (manifest === null || manifest.repository === repository.id) return { manifest, ...whole };
+  const damage = `its manifest is of the repository ${manifest.repository}, which is not this one, ${repository.id}`;
+  const remedy = 'nothing of it is lost: put the rbdelta.json of that repository back, or the point where it belongs';
+  return { manifest, damage, remedy, isNewer: false };
 }
 
 async function proofsOf(
@@ -207,12 +207,22 @@ async function proofsOf(
   image: ImageName,
   id: string,
   names: ReadonlyMap<string, number>,
-): Promise<{ proofs: CatalogEntry['proofs'] | null; damagedProofs: RbdeltaError | null }> {
-  if (!names.has('proofs.json')) return { proofs: null, damagedProofs: null };
+): Promise<{ proofs: CatalogEntry['proofs'] | null; failed: Proof[]; damagedProofs: RbdeltaError | null }> {
+  if (!names.has('proofs.json')) return { proofs: null, failed: [], damagedProofs: null };
   const proofs = await contentOr(readProofs(repository, image, id));
-  if (proofs instanceof RbdeltaError) return { proofs: {}, damagedProofs: proofs };
-  return { proofs: proofs && proofTimes(proofs.proofs), damagedProofs: null };
+  if (proofs instanceof RbdeltaError) return { proofs: {}, failed: [], damagedProofs: proofs };
+  if (proofs === null) return { proofs: null, failed: [], damagedProofs: null };
+  return { proofs: proofTimes(proofs.proofs), failed: proofs.proofs.filter(({ ok }) => !ok), damagedProofs: null };
 }
+
+/** In words: that of the files, which no list shows. */
+function damageIn(failed: readonly Proof[]): string | null {
+  const proof = failed.find(({ level }) => isOfFiles(level));
+  return proof === undefined ? null : foundBy(proof);
+}
+
+export const foundBy = ({ level, finished, what }: Proof): string =>
+  `verify --level ${level} found at ${finished}: ${what}`;
 
 /** A file that cannot be understood is a result, too; what fails on the way to it is not. */
 const contentOr = <T>(reading: Promise<T>): Promise<T | RbdeltaError> =>
@@ -222,7 +232,7 @@ const contentOr = <T>(reading: Promise<T>): Promise<T | RbdeltaError> =>
   });
 
 /** Everything that the manifest names is there, with its length; else what is not. */
-function missingFile(manifest: Manifest | null, names: ReadonlyMap<string, number>): string | null {
+export function missingFile(manifest: Manifest | null, names: ReadonlyMap<string, number>): string | null {
   if (manifest === null) return null;
   const wrong: string[] = [];
   for (const { name, bytes } of [...manifest.segments, manifest.index]) {
@@ -259,7 +269,16 @@ function settleLost(
     else {
       const damage = 'its manifest is missing';
       const isUnknown = entry === undefined;
-      found.points.push({ id: files.point, damage, lacks: null, manifest: null, isGone: false, isUnknown });
+      found.points.push({
+        id: files.point,
+        damage,
+        remedy: null,
+        lacks: null,
+        failed: [],
+        manifest: null,
+        isGone: false,
+        isUnknown,
+      });
       if (entry !== undefined) found.catalog.push(entry);
     }
   }
@@ -268,7 +287,9 @@ function settleLost(
       found.points.push({
         id,
         damage: 'all its files are missing',
+        remedy: null,
         lacks: null,
+        failed: [],
         manifest: null,
         isGone: true,
         isUnknown: false,
@@ -324,15 +345,20 @@ function difference(
   return `it is not what the manifests tell, of ${counted(wrong.length, 'point')}: ${wrong.slice(0, 3).join(', ')}`;
 }
 
-/** What can be done about a damaged point: those that build on it go with it. */
+/** What can be done about a damaged point. If it is to go, those that build on it go with it. */
 export function remedyFor(
   { image, points }: Pick<Examined, 'image' | 'points'>,
-  { id, isGone }: ExaminedPoint,
+  { id, damage, failed, isGone, remedy }: ExaminedPoint,
 ): string {
+  if (remedy !== null) return remedy;
   if (isGone) return 'rbdelta repo repair takes it out of the catalog';
   const name = textOf(image);
   const above = points.filter(({ lacks }) => lacks === id);
   const names = [id, ...above.slice(0, 4).map((point) => point.id)].map((one) => `${name}@${one}`);
   const more = above.length > 4 ? `, and so on: ${counted(above.length, 'point')} that build on it` : '';
-  return `rbdelta repo forget REPO ${names.join(' ')}${more}`;
+  const forget = `rbdelta repo forget REPO ${names.join(' ')}${more}`;
+  const proof = failed.find((one) => foundBy(one) === damage);
+  return proof === undefined
+    ? forget
+    : `rbdelta repo verify --level ${proof.level} REPO ${name}@${id} looks again; what stays damaged goes: ${forget}`;
 }

@@ -6,6 +6,7 @@ import type { CatalogEntry } from '../format/repository.ts';
 import { readPoints } from '../repo/catalog.ts';
 import { findImages } from '../repo/find-point.ts';
 import type { ImageName } from '../repo/keys.ts';
+import { failedPoints } from '../repo/proofs.ts';
 import type { Repository } from '../repo/repository.ts';
 
 export interface ListOptions {
@@ -22,6 +23,8 @@ export interface ListedImage {
   points: CatalogEntry[];
   /** Points that are there, but cannot be read. */
   damaged: { point: string; error: RbdeltaError }[];
+  /** Of all its points those that `repo verify` found damaged when it last looked, and those that build on them. */
+  failed: ReadonlySet<string>;
 }
 
 /** Images looked at at the same time: each costs a list of its folders, and its catalog. */
@@ -39,10 +42,13 @@ export async function* listPoints(
     const damaged: ListedImage['damaged'] = [];
     const points = await readPoints(repository, image, (point, error) => damaged.push({ point, error }));
     const wanted = tags.length === 0 ? points : points.filter((one) => one.tags.some((tag) => tags.includes(tag)));
-    return { image, points: wanted, damaged };
+    return { image, points: wanted, damaged, failed: failedPoints(points) };
   });
 }
 
 /** When something was last proved of the point; null: never. */
-export const lastProof = ({ proofs }: CatalogEntry): string | null =>
-  Object.values(proofs).reduce<string | null>((last, time) => (last === null || time > last ? time : last), null);
+export const lastProof = ({ proofs: { audit, scrub, source, rehearse } }: CatalogEntry): string | null =>
+  [audit, scrub, source, rehearse]
+    .filter((time) => time !== undefined)
+    .sort()
+    .at(-1) ?? null;

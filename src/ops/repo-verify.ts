@@ -13,7 +13,7 @@ import type { Manifest } from '../format/manifest.ts';
 import type { CatalogEntry, Proof, Proofs } from '../format/repository.ts';
 import type { Image } from '../image/port.ts';
 import { readCatalog, readManifest } from '../repo/catalog.ts';
-import { type Chain, type ChainPoint, loadChain } from '../repo/chain.ts';
+import { type Chain, type ChainPoint, damagedPointOf, loadChain } from '../repo/chain.ts';
 import { chainIds } from '../repo/find-point.ts';
 import { type ImageName, textOf } from '../repo/keys.ts';
 import { isOutdated } from '../repo/outdated.ts';
@@ -24,7 +24,6 @@ import { startUnpacker, type Unpacker } from '../repo/unpack.ts';
 import { compareState } from './compare-state.ts';
 import { goneMeanwhile } from './repo-show.ts';
 import { isOfRewrite } from './restore-again.ts';
-import { damagedPointOf } from './restore-plan.ts';
 import { auditChain, type Damage, isDamage } from './verify-audit.ts';
 import { type RehearseOptions, rehearse } from './verify-rehearse.ts';
 import { type Scrub, scrubPoint } from './verify-scrub.ts';
@@ -227,7 +226,7 @@ export class Verifier {
     const unread = all.reduce((sum, scrub) => sum + scrub.damaged, 0);
     const what =
       damages.length === 0
-        ? `${frames} of the ${counted(total, 'frame')} of ${counted(all.length, 'point')} are what they should be`
+        ? `${frames} of the ${counted(total, 'frame')} of ${counted(all.length, 'point')} are what they should be${begunAnew(all)}`
         : unread === 0
           ? damages[0]!.message
           : `${counted(unread, 'frame')} cannot be read: ${damages[0]!.message}`;
@@ -238,8 +237,9 @@ export class Verifier {
   async #scrubOf({ image }: Chain, { id, manifest }: ChainPoint): Promise<PointScrub> {
     const { proofs, scrubbed } = await loadProofs(this.#repository, image, id);
     const isSame = scrubbed?.directorySha256 === manifest.index.directorySha256;
+    const isAgain = !isSame && proofs.some(({ level }) => level === 'scrub');
     const failed = proofs.find(({ level, ok }) => level === 'scrub' && !ok) ?? null;
-    return { total: 0, done: 0, bytes: 0, damaged: 0, damages: [], before: isSame ? scrubbed : null, failed };
+    return { total: 0, done: 0, bytes: 0, damaged: 0, damages: [], before: isSame ? scrubbed : null, isAgain, failed };
   }
 
   #scrubProof({ id, manifest }: ChainPoint, scrub: PointScrub): NewProofs {
@@ -358,8 +358,18 @@ interface Found {
 interface PointScrub extends Scrub {
   /** Where the last one ended. */
   before: Proofs['scrubbed'];
+  /** It begins anew: the one before has come to the end. */
+  isAgain: boolean;
   /** The last one that read all of it, or that found damage. */
   failed: Proof | null;
+}
+
+/** Who reads a share each day sees that less is done than the day before. */
+function begunAnew(all: readonly PointScrub[]): string {
+  const again = all.filter(({ isAgain, done, total }) => isAgain && done < total).length;
+  return again === 0
+    ? ''
+    : `; ${counted(again, 'point')} had been read to the end, and ${again === 1 ? 'is' : 'are'} read anew`;
 }
 
 /** Damage that this scrub did not come by, but has not disproved either: it has not read all of the point anew. */

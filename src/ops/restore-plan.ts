@@ -7,7 +7,7 @@ import type { Chain } from '../repo/chain.ts';
 import { proveChain } from '../repo/chain-fingerprint.ts';
 import { textOf } from '../repo/keys.ts';
 import { type LivePart, liveFrames } from '../repo/overlay.ts';
-import { checkHint } from '../repo/unpack.ts';
+import { scrubHint } from '../repo/unpack.ts';
 import type { BlockSet } from './block-set.ts';
 
 export interface RestorePlan {
@@ -29,7 +29,7 @@ export async function checkChain(chain: Chain): Promise<void> {
     if (directory.reached === manifest.image.size) continue;
     const sizes = `its manifest tells of ${manifest.image.size} bytes, its index of ${directory.reached}`;
     throw new RbdeltaError('corrupt', `the point ${id} of ${textOf(chain.image)} is damaged: ${sizes}`, {
-      hint: checkHint,
+      hint: scrubHint,
     });
   }
   await proveChain(chain);
@@ -81,7 +81,7 @@ function cut(parts: readonly LivePart[], only: BlockSet): LivePart[] {
 
 /** The failure of a frame, with what of the image it concerns, and which points do without it. */
 export function frameFailure(error: unknown, chain: Chain, point: number, frame: Frame): unknown {
-  if (!(error instanceof RbdeltaError) || (error.code !== 'corrupt' && error.code !== 'notFound')) return error;
+  if (!(error instanceof RbdeltaError) || error.code !== 'corrupt') return error;
   const { start, end } = hullOf(frame);
   const newest = chain.points.at(-1)?.id;
   const where = `it has a part of the bytes ${start} to ${Math.min(end, chain.size)} of ${textOf(chain.image)} at ${newest}`;
@@ -90,12 +90,5 @@ export function frameFailure(error: unknown, chain: Chain, point: number, frame:
     before === undefined
       ? 'no point of this chain can do without it; rbdelta repo list shows whether there is one of another chain'
       : `the point ${before.id} and older ones do without it`;
-  const failure = new RbdeltaError(error.code, `${error.message}; ${where}`, { hint, cause: error });
-  damagedPoints.set(failure, chain.points[point]!.id);
-  return failure;
+  return new RbdeltaError(error.code, `${error.message}; ${where}`, { hint, cause: error });
 }
-
-const damagedPoints = new WeakMap<object, string>();
-
-/** The point whose frame a failure of a restore is about; null for any other failure. */
-export const damagedPointOf = (error: RbdeltaError): string | null => damagedPoints.get(error) ?? null;

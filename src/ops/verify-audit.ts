@@ -6,7 +6,7 @@ import { counted } from '../bytes/text.ts';
 import { RbdeltaError } from '../error.ts';
 import { indexMagic } from '../format/archive-index.ts';
 import { openDiff } from '../format/rbd-diff.ts';
-import type { Chain, ChainPoint } from '../repo/chain.ts';
+import { type Chain, type ChainPoint, damagedPointOf } from '../repo/chain.ts';
 import { proveChain } from '../repo/chain-fingerprint.ts';
 import { pointFolder } from '../repo/keys.ts';
 
@@ -42,8 +42,8 @@ export async function auditChain(chain: Chain): Promise<Damage[]> {
     return [];
   } catch (error) {
     if (!isDamage(error)) throw error;
-    // One of them tells the wrong digests; which one, only reading the frames would show.
-    return [{ point: chain.points.at(-1)!.id, message: error.message }];
+    // Each can be read, but one of them may tell the wrong digests: which one, only reading the frames would show.
+    return [{ point: damagedPointOf(error) ?? chain.points.at(-1)!.id, message: error.message }];
   }
 }
 

@@ -16,7 +16,7 @@ import {
 } from '../format/archive-index.ts';
 import type { Manifest } from '../format/manifest.ts';
 import type { Store } from '../store/port.ts';
-import { checkHint, type Unpacker } from './unpack.ts';
+import { checkHint, scrubHint, type Unpacker } from './unpack.ts';
 
 /** The index of a point: the directory is in memory, pages are fetched. */
 export interface IndexReader {
@@ -166,7 +166,7 @@ function checkPage(frames: readonly Frame[], page: IndexDirectory['pages'][numbe
 }
 
 const damaged = (name: string, how: string): RbdeltaError =>
-  new RbdeltaError('corrupt', `${name} is damaged: ${how}`, { hint: checkHint });
+  new RbdeltaError('corrupt', `${name} is damaged: ${how}`, { hint: scrubHint });
 
 /** The first number below `count` that `is` holds for; it holds for all behind it. `count` if there is none. */
 function firstIndex(count: number, is: (index: number) => boolean): number {

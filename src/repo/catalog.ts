@@ -133,11 +133,13 @@ async function provedOf({ store }: Repository, image: ImageName, point: string):
   }
 }
 
-/** What the catalog has of proofs: those that succeeded, of the whole. */
-export const proofTimes = (proofs: readonly Proof[]): CatalogEntry['proofs'] =>
-  Object.fromEntries(
-    proofs.filter(({ ok, percent }) => ok && percent === 100).map(({ level, finished }) => [level, finished]),
-  );
+/** What the catalog has of proofs: those that succeeded, of the whole, and those that failed. */
+export function proofTimes(proofs: readonly Proof[]): CatalogEntry['proofs'] {
+  const good = proofs.filter(({ ok, percent }) => ok && percent === 100);
+  const failed = proofs.filter(({ ok }) => !ok).map(({ level }) => level);
+  const times = Object.fromEntries(good.map(({ level, finished }) => [level, finished]));
+  return { ...times, ...(failed.length > 0 && { failed }) };
+}
 
 /** The catalog with this entry in place of the one with its id, if there is one. */
 export const withEntry =

@@ -9,7 +9,7 @@ import type { Chain } from './chain.ts';
 import type { SumTask } from './fingerprint-worker.js';
 import { textOf } from './keys.ts';
 import { stateDigests } from './overlay.ts';
-import { checkHint } from './unpack.ts';
+import { scrubHint } from './unpack.ts';
 
 /** 64 hex digits: the fingerprint of the state of the newest point, summed anew over all of the image. */
 export async function chainFingerprint(chain: Chain): Promise<string> {
@@ -43,5 +43,5 @@ export async function proveChain(chain: Chain): Promise<void> {
   if (found === expected) return;
   const state = `the indexes of its ${chain.points.length} points show the state ${found}`;
   const message = `the chain of ${newest.id} of ${textOf(chain.image)} is damaged: ${state}, its manifest tells ${expected}`;
-  throw new RbdeltaError('corrupt', message, { hint: checkHint });
+  throw new RbdeltaError('corrupt', message, { hint: scrubHint });
 }

@@ -7,7 +7,7 @@ import { RbdeltaError } from '../error.ts';
 import type { Manifest } from '../format/manifest.ts';
 import type { Store } from '../store/port.ts';
 import { type ArchiveReader, openArchive, type ReadStore } from './archive-reader.ts';
-import { readManifest } from './catalog.ts';
+import { isOfContent, readManifest } from './catalog.ts';
 import { type ImageName, pointFolder, textOf } from './keys.ts';
 import type { Repository } from './repository.ts';
 import { checkHint, startUnpacker, type Unpacker } from './unpack.ts';
@@ -48,7 +48,8 @@ const requests = 32;
 
 /**
  * The chain down from a point. The links are checked: each point is of this repository, and was made from the very state
- * that the point below it has. `notFound` and `corrupt` say which points of the chain that concerns. The caller closes it.
+ * that the point below it has: else `corrupt`, which says which points of the chain that concerns. `notFound` if there is
+ * no such point. The caller closes it.
  */
 export async function loadChain(
   repository: Repository,
@@ -60,8 +61,9 @@ export async function loadChain(
   const unpacker = options.unpacker ?? startUnpacker();
   const store = atMost(repository.store, requests);
   const points = manifests.map((manifest): ChainPoint => {
-    const archive = openArchive(store, pointFolder(image, manifest.point), manifest, unpacker);
-    return { id: manifest.point, manifest, archive, limit: 0 };
+    const { point: id } = manifest;
+    const archive = blaming(id, openArchive(store, pointFolder(image, id), manifest, unpacker));
+    return { id, manifest, archive, limit: 0 };
   });
   let limit = Number.POSITIVE_INFINITY;
   for (const one of points.toReversed()) {
@@ -75,6 +77,30 @@ export async function loadChain(
   return { repository, image, points, size, close };
 }
 
+const damagedPoints = new WeakMap<object, string>();
+
+/** The point whose files a failure to read a chain is about; null for any other failure. */
+export const damagedPointOf = (error: unknown): string | null =>
+  error instanceof RbdeltaError ? (damagedPoints.get(error) ?? damagedPointOf(error.cause)) : null;
+
+/** Failures tell of which point they are. A file that is not there is damage: the manifest names it. */
+function blaming(id: string, archive: ArchiveReader): ArchiveReader {
+  const blame = (error: unknown): never => {
+    if (!(error instanceof RbdeltaError)) throw error;
+    const { code, message, hint = checkHint } = error;
+    const failure = code === 'notFound' ? new RbdeltaError('corrupt', message, { hint, cause: error }) : error;
+    damagedPoints.set(failure, id);
+    throw failure;
+  };
+  return {
+    async index() {
+      const index = await archive.index().catch(blame);
+      return { ...index, page: (number) => index.page(number).catch(blame) };
+    },
+    readFrame: (frame, into) => archive.readFrame(frame, into).catch(blame),
+  };
+}
+
 /** Oldest first. */
 async function loadManifests(
   repository: Repository,
@@ -83,7 +109,11 @@ async function loadManifests(
   expected: readonly string[],
   downTo: string | null,
 ): Promise<Manifest[]> {
-  const read = (id: string): Promise<Manifest | null> => readManifest(repository, image, id);
+  const read = (id: string): Promise<Manifest | null> =>
+    readManifest(repository, image, id).catch((error: unknown) => {
+      if (!isOfContent(error) || error.hint !== undefined) throw error;
+      throw new RbdeltaError(error.code, error.message, { hint: checkHint, cause: error });
+    });
   const fetched = new Map<string, Manifest>();
   // What the hints name and nothing needs may be missing or damaged.
   const hinted = mapOrdered(new Set(expected), requests, async (id) => [id, await read(id).catch(() => null)] as const);
@@ -128,8 +158,9 @@ function checkLink(
 function missing(repository: Repository, image: ImageName, id: string, needing: readonly Manifest[]): RbdeltaError {
   const where = `in ${repository.store.nameOf(pointFolder(image, id))}`;
   const message = `there is no point ${id} of ${textOf(image)} ${where}${needing.length === 0 ? '' : affected(needing)}`;
-  const hint = needing.length === 0 ? 'rbdelta repo list shows what there is' : checkHint;
-  return new RbdeltaError('notFound', message, { hint });
+  return needing.length === 0
+    ? new RbdeltaError('notFound', message, { hint: 'rbdelta repo list shows what there is' })
+    : new RbdeltaError('corrupt', message, { hint: checkHint });
 }
 
 const broken = (how: string, needing: readonly Manifest[]): RbdeltaError =>

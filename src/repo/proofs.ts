@@ -61,5 +61,19 @@ export async function dropProofs(repository: Repository, image: ImageName, point
   );
 }
 
+/** Levels whose failure says that the files of a chain are not what they should be: no point above can be restored either. */
+export const isOfFiles = (level: Proof['level']): boolean => level === 'audit' || level === 'scrub';
+
+/** The points that did not stand a proof, or that build on one whose files did not. `points`: all of an image, oldest first. */
+export function failedPoints(points: readonly CatalogEntry[]): Set<string> {
+  const [failed, broken] = [new Set<string>(), new Set<string>()];
+  for (const { id, base, proofs } of points) {
+    const levels = proofs.failed ?? [];
+    if (levels.some(isOfFiles) || (base !== null && broken.has(base))) broken.add(id);
+    if (levels.length > 0 || broken.has(id)) failed.add(id);
+  }
+  return failed;
+}
+
 /** Of its own frames, whatever it builds on. */
 const isOfPoint = ({ level }: Proof): boolean => level === 'scrub';

@@ -12,7 +12,7 @@ import type { Chain } from './chain.ts';
 import { type CopyUnit, type PackUnit, unitsOf } from './rebase-units.ts';
 import { FrameCache, type HeldFrame } from './frame-cache.ts';
 import { pointFolder } from './keys.ts';
-import { checkHint } from './unpack.ts';
+import { scrubHint } from './unpack.ts';
 import type { LivePiece } from './overlay.ts';
 import type { Packer, PackedFrame } from './packer.ts';
 import type { CopiedRange } from '../store/port.ts';
@@ -238,7 +238,7 @@ async function fetched(chain: Chain, { key, offset, length }: CopiedRange, frame
   if (!createHash('sha256').update(bytes).digest().subarray(0, hash.length).equals(hash)) {
     const name = chain.repository.store.nameOf(key);
     throw new RbdeltaError('corrupt', `the frame ${offset}~${length} of ${name} is damaged: its hash is another`, {
-      hint: checkHint,
+      hint: scrubHint,
     });
   }
   return { ...nothing, bytes, rawBytes, hash, records, runs, digests };

@@ -46,7 +46,7 @@ export function startUnpacker(threads = availableParallelism()): Unpacker {
     const task: UnpackTask = { stored, start, bytes, hash: Uint8Array.from(hash), raw, rawBytes, records };
     const result = await pool.run(task, raw === null ? [stored] : [stored, raw]);
     if (result.failure === null) return result;
-    throw new RbdeltaError('corrupt', `${name} is damaged: ${result.failure}`, { hint: checkHint });
+    throw new RbdeltaError('corrupt', `${name} is damaged: ${result.failure}`, { hint: scrubHint });
   }
 
   return {
@@ -61,5 +61,7 @@ export function startUnpacker(threads = availableParallelism()): Unpacker {
   };
 }
 
-/** What to do about a part of a repository that is not as it was written. */
+/** What to do about data that is not as it was written: all of it is read. */
+export const scrubHint = 'rbdelta repo verify --level scrub tells what else is damaged, and which points need it';
+/** What to do about metadata that is not, or files that are missing. */
 export const checkHint = 'rbdelta repo check tells what else is damaged, and which points need it';

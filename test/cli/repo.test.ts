@@ -45,6 +45,8 @@ test('repo list tells of points and of images', async () => {
     'tags',
     'pinned',
     'proofs',
+    'failed',
+    'failed_levels',
   ]);
   expect(points[1]).toMatchObject({ image: 'vm', kind: 'increment', base: points[0]?.point, tags: ['blue'] });
   const [titles, first, second] = (await ok('repo list repo')).split('\n');
@@ -125,6 +127,48 @@ test('repo check and repo repair name what is damaged, and what to do', async ()
     ],
     enforces_create: true,
   });
+});
+
+test('damage that a scrub found is told of by all who tell of points, until a scrub finds it gone', async () => {
+  const { ok, run, points, path } = await withPoints();
+  const [full, middle, newest] = points.map(({ point }) => point);
+  const file = path(`repo/volumes/vm/${middle}/000000.rbdiff.zst`);
+  const kept = readFileSync(file);
+  const flipped = Buffer.from(kept);
+  flipped[flipped.length >> 1]! ^= 1;
+  writeFileSync(file, flipped);
+  expect(await run('repo list repo')).toMatchObject({ status: 0 });
+  expect(await run('repo verify --level scrub repo')).toMatchObject({ status: 74 });
+  const checked = await run('repo check repo');
+  expect(checked.status).toBe(74);
+  expect(checked.stdout).toMatch(
+    new RegExp(`^PROBLEM  the point ${middle} of .* verify --level scrub found at .* cannot be read`),
+  );
+  expect(checked.stdout).toContain(`hint: rbdelta repo verify --level scrub repo volumes/vm@${middle} looks again`);
+  expect(checked.stdout).toContain(
+    `PROBLEM  the point ${newest} of volumes/vm cannot be restored: it builds on ${middle}`,
+  );
+  expect(checked.stdout).toMatch(/1 can be restored, 2 cannot\n$/);
+  const listed = await run('repo list repo');
+  expect(listed.status).toBe(74);
+  expect(listed.stdout.match(/FAILED/g)).toHaveLength(2);
+  expect((await run('repo list --images repo')).stdout).toContain('FAILED');
+  const tree: Listed[] = JSON.parse((await run('repo list --json repo')).stdout);
+  expect(tree.map(({ failed, failed_levels }) => [failed, failed_levels])).toEqual([
+    [false, []],
+    [true, ['scrub']],
+    [true, []],
+  ]);
+  for (const point of [middle, newest]) {
+    const shown = await run(`repo show repo ${point}`);
+    expect(shown).toMatchObject({ status: 74, stderr: expect.stringContaining(`last looked at ${middle} of`) });
+    expect(shown.stdout).not.toContain('whole');
+  }
+  expect(await run(`repo show repo ${full}`)).toMatchObject({ status: 0 });
+  writeFileSync(file, kept);
+  await ok('repo verify --level scrub repo');
+  expect(await ok('repo check repo')).toBe('3 points of 1 image: all can be restored\n');
+  expect(await ok('repo list repo')).not.toContain('FAILED');
 });
 
 test('repo pin, unpin, tag, stats, unlock', async () => {

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
 import { RbdeltaError } from '../../src/error.ts';
 import { checkRepository } from '../../src/ops/repo-check.ts';
-import { Verifier } from '../../src/ops/repo-verify.ts';
+import { type VerifiedPoint, Verifier } from '../../src/ops/repo-verify.ts';
 import { restoreToFile } from '../../src/ops/restore.ts';
 import { readPoints } from '../../src/repo/catalog.ts';
 import { loadChain } from '../../src/repo/chain.ts';
@@ -59,15 +59,17 @@ async function apply(top: string, { file, flip, cut, remove, swap, from, find, r
   }
 }
 
-async function verdict(repository: Repository, level: 'audit' | 'scrub', point: string): Promise<string> {
+async function verified(repository: Repository, level: 'audit' | 'scrub', point: string): Promise<VerifiedPoint> {
   const verifier = new Verifier(repository, { level, version: '0.0.0' });
   try {
     const points = await readPoints(repository, image, () => {});
-    return (await verifier.verify({ image, point, points })).ok ? 'ok' : 'damaged';
+    return await verifier.verify({ image, point, points });
   } finally {
     await verifier.close();
   }
 }
+
+const verdict = ({ ok }: VerifiedPoint): string => (ok ? 'ok' : 'damaged');
 
 /** `ok` only with the very bytes of the image. */
 async function restored(repository: Repository, point: string, sha256: string, path: string): Promise<string> {
@@ -96,14 +98,23 @@ test.each(damaged)('$name', async ({ changes, points }) => {
   const repository = await openRepository(await openDirectoryStore(top));
   const { findings } = await checkRepository(repository);
   const said: Record<string, Said> = {};
+  const all: VerifiedPoint[] = [];
   for (const { point, imageSha256 } of told) {
     const problem = findings.find((one) => one.state === 'problem' && one.point === point);
+    const [audit, scrub] = [await verified(repository, 'audit', point), await verified(repository, 'scrub', point)];
+    all.push(audit, scrub);
     said[point] = {
       check: problem?.kind ?? 'ok',
-      audit: await verdict(repository, 'audit', point),
-      scrub: await verdict(repository, 'scrub', point),
+      audit: verdict(audit),
+      scrub: verdict(scrub),
       restore: await restored(repository, point, imageSha256, join(dir, 'restored')),
     };
   }
   expect(said).toEqual(points);
+  // what it says of other points of the chain is what it says when it is asked about them
+  for (const { point, level, affected, unaffected } of all) {
+    for (const id of affected) expect(points[id]?.[level as 'audit' | 'scrub']).toBe('damaged');
+    const below = unaffected.filter((id) => id <= point);
+    for (const id of below) expect(points[id]?.[level as 'audit' | 'scrub']).toBe('ok');
+  }
 });

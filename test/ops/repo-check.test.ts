@@ -1,6 +1,6 @@
 // repo check, repair and unlock on repositories that were damaged, or left by a writer that was killed.
 
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { encodeLockFile } from '../../src/format/repository.ts';
@@ -143,6 +143,24 @@ describe('a point of a chain is damaged', () => {
     const { at, check } = await copy();
     await cp(at('rbd/vm', ids[0]), at('rbd/vm', ids[1]), { recursive: true, force: true });
     expect((await check()).slice(0, 2)).toEqual([`problem damaged ${ids[1]}`, `problem affected ${ids[2]}`]);
+  });
+
+  test('points that are not lost are never to be forgotten', async () => {
+    const hints = async (repository: Repository): Promise<(string | null)[]> =>
+      (await checkRepository(repository)).findings.filter(({ kind }) => kind === 'damaged').map(({ hint }) => hint);
+    const newer = await copy();
+    const path = newer.at('rbd/vm', ids[1], 'manifest.json');
+    await writeFile(path, (await readFile(path, 'utf8')).replace('"format": 1', '"format": 2'));
+    expect(await hints(newer.repository)).toEqual(['a newer rbdelta may read it']);
+    const exchanged = await copy();
+    await rename(exchanged.at('rbd/vm', ids[1]), exchanged.at('rbd/vm/other'));
+    await rename(exchanged.at('rbd/vm', ids[2]), exchanged.at('rbd/vm', ids[1]));
+    await rename(exchanged.at('rbd/vm/other'), exchanged.at('rbd/vm', ids[2]));
+    const back = 'put it back where it belongs, or the right one here';
+    expect(await hints(exchanged.repository)).toEqual([back, back]);
+    const { repository } = await copy();
+    const another = { ...repository, id: '00000000-0000-4000-8000-000000000000' };
+    expect(await hints(another)).toEqual(Array(3).fill(expect.stringMatching(/^nothing of it is lost: put the rbd/)));
   });
 
   test('a base with another state', async () => {

@@ -17,8 +17,8 @@ export const command: Command = {
   ],
   notes:
     'Every manifest is read; what it names must be there, with its length; chains, catalogs, locks and leftovers are ' +
-    'looked at. Nothing is changed and no data is read: repo verify does that. The status is 74 if a point cannot be ' +
-    'restored, else 0, notes or not.',
+    'looked at. Nothing is changed and no data is read: repo verify does that, and what it last found is told. The ' +
+    'status is 74 if a point cannot be restored or was not found good, else 0, notes or not.',
   async run(call) {
     const where = repositoryFrom(call);
     const name = call.positionals.take();
@@ -38,7 +38,7 @@ export const command: Command = {
 
 /** Hints name commands; the repository is the one that was checked. */
 const hintOf = ({ hint }: { hint: string | null }, where: string): string | null =>
-  hint?.replace(' REPO ', ` ${where} `) ?? null;
+  hint?.replaceAll(' REPO ', ` ${where} `) ?? null;
 
 function textOfReport({ images, findings, enforcesCreate }: CheckReport, where: string): string {
   const lines = findings.map((finding) => {

@@ -30,8 +30,9 @@ export const command: Command = {
     ['repo list --images /backups', 'a line for each image'],
   ],
   notes:
-    'Times are UTC. CHANGED is what a point tells of, STORED what its segments and its index take; PROVED is how long ago repo verify last proved ' +
-    'something of it. A point that cannot be read is named on standard error, and the status is 74 then.',
+    'Times are UTC. CHANGED is what a point tells of, STORED what its segments and its index take; PROVED is how long ' +
+    'ago repo verify last proved something of it, FAILED that it, or what it builds on, was found damaged then. A manifest that cannot be read is ' +
+    'named on standard error. In both cases the status is 74. The catalogs are what is asked: repo check looks further.',
   async run(call) {
     const where = repositoryFrom(call);
     const name = call.positionals.take();
@@ -44,16 +45,17 @@ export const command: Command = {
     await (call.args.has('images') ? printImages(call, wanted) : printPoints(call, wanted));
     const damaged = images.flatMap((one) => one.damaged);
     for (const { error } of damaged) call.notice(error.message);
-    return damaged.length > 0 ? exitStatus.corrupt : 0;
+    const isFailed = wanted.some(({ points, failed }) => points.some(({ id }) => failed.has(id)));
+    return damaged.length > 0 || isFailed ? exitStatus.corrupt : 0;
   },
 };
 
 async function printPoints(call: Call, images: readonly ListedImage[]): Promise<void> {
-  const points = images.flatMap((one) => one.points);
+  const points = images.flatMap((one) => one.points.map((entry) => ({ entry, isFailed: one.failed.has(entry.id) })));
   if (call.args.has('json')) return call.stdout.write(toJson(list('point', points.map(pointTree)), false));
   if (points.length === 0) return;
   const [shown, nowMs] = [nameText(call), Date.now()];
-  const rows = points.map((entry) => [
+  const rows = points.map(({ entry, isFailed }) => [
     shown(nameOf(entry)),
     entry.id,
     utcText(entry.created),
@@ -63,7 +65,7 @@ async function printPoints(call: Call, images: readonly ListedImage[]): Promise<
     bytesText(entry.storedBytes),
     shown(entry.tags.join(',')),
     entry.pinned ? 'yes' : '',
-    provedText(lastProof(entry), nowMs),
+    isFailed ? 'FAILED' : provedText(lastProof(entry), nowMs),
   ]);
   await call.stdout.write(table(pointColumns, rows));
 }
@@ -81,7 +83,7 @@ async function printImages(call: Call, images: readonly ListedImage[]): Promise<
       newest === undefined ? '' : ageText(newest.created, nowMs),
       newest === undefined ? '' : bytesText(newest.size),
       bytesText(storedBytes(one)),
-      newest === undefined ? '' : provedText(lastOf(one), nowMs),
+      one.failed.size > 0 ? 'FAILED' : newest === undefined ? '' : provedText(lastOf(one), nowMs),
     ];
   });
   await call.stdout.write(table(imageColumns, rows));
@@ -122,8 +124,9 @@ const imageColumns = [
   right('PROVED'),
 ];
 
-const pointTree = (entry: CatalogEntry): Tree => {
-  const { pool, namespace, image, id, created, base, snapshot, size, dataBytes, proofs } = entry;
+const pointTree = ({ entry, isFailed }: { entry: CatalogEntry; isFailed: boolean }): Tree => {
+  const { pool, namespace, image, id, created, base, snapshot, size, dataBytes } = entry;
+  const { failed = [], ...proofs } = entry.proofs;
   return object(
     ...names({ pool, namespace, image }),
     ['point', id],
@@ -139,6 +142,8 @@ const pointTree = (entry: CatalogEntry): Tree => {
     ['tags', list('tag', entry.tags)],
     ['pinned', entry.pinned],
     ['proofs', object(...Object.entries(proofs))],
+    ['failed', isFailed],
+    ['failed_levels', list('level', failed)],
     optional('last_proof', lastProof(entry)),
   );
 };

@@ -16,7 +16,8 @@ export const command: Command = {
     ['repo show /backups vm-1@latest', 'the newest point'],
     ['repo show /backups volumes/vm-1@2026-11-20', 'the newest one of that day or before'],
   ],
-  notes: 'Times are UTC. The status is 74 if the chain of the point is broken.',
+  notes:
+    'Times are UTC. The status is 74 if the chain of the point is broken, or repo verify found it damaged when it last looked.',
   async run(call) {
     const where = repositoryFrom(call);
     const point = pointFrom(call);
