@@ -17,6 +17,7 @@ import { StateCursor } from '../repo/overlay.ts';
 import { Packer } from '../repo/packer.ts';
 import type { Repository } from '../repo/repository.ts';
 import { archiveChanges, type ArchiveProgress } from './archive-changes.ts';
+import { checkBase } from './backup-base.ts';
 import { type BackupChoices, type BackupPlan, planBackup, snapshotById } from './backup-plan.ts';
 import { recoverBackup, settleBackup } from './backup-recovery.ts';
 import type { BackupSource } from './backup-source.ts';
@@ -85,7 +86,9 @@ export async function dryBackup(
   const intent = await readIntent(repository, source.image, 'backup');
   if (intent !== null)
     options.onNotice?.(`what an interrupted run has left is finished or removed first: ${intent.point}`);
-  return planBackup(situation, options);
+  const plan = planBackup(situation, options);
+  await checkPlan(repository, source, plan, situation.points);
+  return plan;
 }
 
 /**
@@ -134,6 +137,7 @@ async function underLock(
     const left = await recoverBackup(repository, source, head, { ...options, plan: same });
     const situation = await situationOf(repository, source, options, head);
     const plan = left?.plan ?? planBackup(situation, options);
+    await checkPlan(repository, source, plan, situation.points);
     const tags = left?.tags ?? options.tags ?? [];
     if (plan.notice !== null) options.onNotice?.(plan.notice);
     const base = plan.base;
@@ -205,6 +209,19 @@ async function between<T>(hooks: BackupOptions['hooks'] = {}, work: () => Promis
   }
   await hooks.post?.();
   return done;
+}
+
+/** Before anything is made: what the plan builds on is there. */
+async function checkPlan(
+  repository: Repository,
+  source: BackupSource,
+  { base }: BackupPlan,
+  points: readonly CatalogEntry[],
+): Promise<void> {
+  if (base === null) return;
+  await checkBase(repository, source.image, points, base.id).catch((error: unknown) => {
+    throw unusable(error, base.id);
+  });
 }
 
 const unusable = (error: unknown, base: string): unknown =>

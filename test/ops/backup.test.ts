@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { CatalogEntry } from '../../src/format/repository.ts';
@@ -118,6 +118,26 @@ describe('backup', () => {
     expect(method).toBe('full');
     await expectNow(point);
   });
+
+  test.each(['gone', 'cut off'])(
+    'a file of an older one that is %s: nothing is begun, the hint is a full',
+    async (how) => {
+      const { point: first } = await world.backup('vm');
+      await world.backup('vm');
+      const path = join(world.repoDir, `rbd/vm/${first}/000000.rbdiff.zst`);
+      await (how === 'gone' ? rm(path) : truncate(path, 100));
+      const before = await world.files();
+      await expect(world.backup('vm')).rejects.toMatchObject({
+        code: 'corrupt',
+        message: expect.stringMatching(`nothing can be built on .*: the point ${first} of rbd/vm is damaged: 000000`),
+        hint: expect.stringContaining('backup --full'),
+      });
+      expect(await world.files()).toEqual(before);
+      const { point } = await world.backup('vm', { full: true });
+      await expectNow(point);
+      expect((await world.backup('vm')).base).toBe(point);
+    },
+  );
 
   test('a snapshot of last week, backed up today, is as old as it is', async () => {
     await head.createSnapshot('monday');
