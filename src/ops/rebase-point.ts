@@ -77,20 +77,18 @@ export async function rebasePoint(
     }
     const intent = { operation: 'rewrite' as const, point };
     await writeIntent(repository, image, intent, { nowMs: options.nowMs(), version: options.version });
-    const {
-      segments,
-      index: file,
-      stream,
-      storedBytes,
-      copiedFrames,
-      packedFrames,
-    } = await rebase(chain, index, {
+    const rebasing = rebase(chain, index, {
       packer,
       prefix: nextPrefix(old),
       signal: options.signal ? AbortSignal.any([options.signal, lock.lost]) : lock.lost,
       onProgress: (reached) => options.onProgress?.(Math.min(reached, chain.size), chain.size),
       ...(options.segmentBytes === undefined ? {} : { segmentBytes: options.segmentBytes }),
     });
+    const archive = await rebasing.catch(async (error: unknown) => {
+      await undo(repository, image, point, lock);
+      throw error;
+    });
+    const { segments, index: file, stream, storedBytes, copiedFrames, packedFrames } = archive;
     const below = chain.points[index]?.manifest ?? null;
     const manifest: Manifest = {
       ...old,
@@ -105,6 +103,16 @@ export async function rebasePoint(
     return { point, base, storedBytes, copiedFrames, packedFrames };
   } finally {
     await chain.close();
+  }
+}
+
+/** The point is as it was: what was written of the new archive goes. What cannot be removed now, the next writer removes. */
+async function undo(repository: Repository, image: ImageName, point: string, lock: Lock): Promise<void> {
+  try {
+    await lock.assertHeld();
+    await finishRewrite(repository, image, point);
+  } catch (error) {
+    if (!(error instanceof RbdeltaError)) throw error;
   }
 }
 

@@ -28,20 +28,26 @@ export async function finishIntents(
     onNotice(`finished removing ${counted(removal.points.length, 'point')} of ${textOf(image)}`);
   }
   if (rewrite !== null) {
-    await finishRewrite(repository, image, rewrite.point);
-    onNotice(`finished rewriting the point ${rewrite.point} of ${textOf(image)}`);
+    const name = `the point ${rewrite.point} of ${textOf(image)}`;
+    const isRewritten = await finishRewrite(repository, image, rewrite.point);
+    onNotice(isRewritten ? `finished rewriting ${name}` : `removed what an interrupted rewriting of ${name} had left`);
   }
 }
 
-/** What follows the manifest of a point that was written anew; without one, or with the old one, it is as it was. */
-export async function finishRewrite(repository: Repository, image: ImageName, point: string): Promise<void> {
+/**
+ * What follows the manifest of a point that was written anew; without one, or with the old one, it is as it was. Whether the
+ * catalog had the old one still.
+ */
+export async function finishRewrite(repository: Repository, image: ImageName, point: string): Promise<boolean> {
+  let isNew = false;
   const manifest = await readManifest(repository, image, point);
   if (manifest !== null) {
     const known = (await readCatalog(repository, image)).find(({ id }) => id === point);
     const entry = entryOf(manifest, known?.proofs);
+    isNew = !isDeepStrictEqual(entry, known);
     // A mark changes nothing of what was proved.
     if (known !== undefined && isDeepStrictEqual({ ...entry, tags: known.tags, pinned: known.pinned }, known)) {
-      if (!isDeepStrictEqual(entry, known)) await updateCatalog(repository, image, withEntry(entry));
+      if (isNew) await updateCatalog(repository, image, withEntry(entry));
     } else {
       // first: as long as the catalog has the old point, who finds the intent does this again
       await dropProofs(repository, image, point);
@@ -50,6 +56,7 @@ export async function finishRewrite(repository: Repository, image: ImageName, po
   }
   await removeUnnamed(repository, image, point, manifest);
   await clearIntent(repository, image, 'rewrite');
+  return isNew;
 }
 
 /** The catalog first, then the manifests, then all else: a point is never there in part. Under the lock, with an intent. */

@@ -1,3 +1,5 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { WritableImage } from '../../src/image/port.ts';
@@ -136,6 +138,25 @@ describe('prune', () => {
     await expectStates(made, states, ids.slice(3));
     expect((await prune(made.repository, image, { last: 2 }, options)).removed).toEqual([]);
   });
+});
+
+test('a rewriting that fails leaves nothing, and one that was killed before its end is not called finished', async () => {
+  const { made } = await history(4, 3);
+  const [full, middle] = (await readPoints(made.repository, image)).map(({ id }) => id) as [string, string];
+  const path = join(made.repoDir, 'rbd/vm', full, '000000.rbdiff.zst');
+  const kept = await readFile(path);
+  const flipped = Buffer.from(kept);
+  for (let at = 1000; at < flipped.length; at += 1000) flipped[at]! ^= 1;
+  await writeFile(path, flipped);
+  const before = await made.files();
+  const work = forget(made.repository, image, new Set([full]), { ...options, segmentBytes: 16 * KiB });
+  await expect(work).rejects.toMatchObject({ code: 'corrupt' });
+  expect(await made.files()).toEqual(before);
+  await writeFile(path, kept);
+  await writeIntent(made.repository, image, { operation: 'rewrite', point: middle }, { nowMs: 0, version: 'test' });
+  const notices: string[] = [];
+  await forget(made.repository, image, new Set([full]), { ...options, onNotice: (text) => notices.push(text) });
+  expect(notices).toEqual([`removed what an interrupted rewriting of the point ${middle} of rbd/vm had left`]);
 });
 
 test('a catalog that does not know of a pin: nothing is removed', async () => {
