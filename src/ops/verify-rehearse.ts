@@ -12,7 +12,7 @@ import { compareState } from './compare-state.ts';
 import { restoreToFile } from './restore.ts';
 
 export interface RehearseOptions {
-  /** For sh, with the path of the file in RBDELTA_IMAGE; status 0 is good. Absent: a check of the file system. */
+  /** For sh, with the path of the file in RBDELTA_IMAGE; status 0 is good, 126 and 127 no verdict. Absent: a check of the file system. */
   command?: string | undefined;
   /** Where the file is made: it takes as much as the image has data. */
   directory: string;
@@ -87,13 +87,17 @@ async function checkFileSystem(path: string, options: RehearseOptions): Promise<
   return verdict(ended, check.good, `${program} (${type})`);
 }
 
-/** `name`: what judged. */
+/** `name`: what judged. `io` if it came to no verdict: that tells nothing of the point. */
 function verdict({ status, signal, output }: Ended, good: readonly number[], name: string): Rehearsal {
   if (status !== null && good.includes(status))
     return { ok: true, what: `restored, every block has its digest, ${name} found it good` };
   const lastLine = printable(output.trim().split('\n').at(-1) ?? '');
-  const how = status === null ? `was ended by ${signal}` : `ended with status ${status}`;
-  return { ok: false, what: `${name} ${how}${lastLine === '' ? '' : `: ${lastLine}`}` };
+  const said = lastLine === '' ? '' : `: ${lastLine}`;
+  // what a shell ends with where a command is not there, or is none
+  const isUnrun = status === 126 || status === 127;
+  if (status !== null && !isUnrun) return { ok: false, what: `${name} ended with status ${status}${said}` };
+  const how = isUnrun ? `could not be run (status ${status}${said})` : `was ended by ${signal}${said}`;
+  throw new RbdeltaError('io', `${name} ${how}; it was restored, and every block has its digest`);
 }
 
 interface Ended {

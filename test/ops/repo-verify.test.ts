@@ -206,6 +206,9 @@ describe('scrub by shares', () => {
       if ((await state()).proofs.length > 0) break;
     }
     expect(await state()).toMatchObject({ proofs: [{ level: 'scrub', ok: true, percent: 100 }], scrubbed: null });
+    const anew =
+      '5 of the 16 frames of 1 point are what they should be; 1 point had been read to the end, and is read anew';
+    expect((await verify(point, 'scrub', { percent: 30 })).what).toBe(anew);
   });
 });
 
@@ -413,6 +416,17 @@ describe('rehearse', () => {
       ok: false,
       what: 'the command ended with status 3: this is bad',
     });
+    await expect(verify(three, 'rehearse', options('nosuchcommand'))).rejects.toMatchObject({
+      code: 'io',
+      message: expect.stringMatching(
+        /^the command could not be run .status 127: .*nosuchcommand.*; it was restored, and every/,
+      ),
+    });
+    await expect(verify(three, 'rehearse', options('kill $$'))).rejects.toMatchObject({
+      code: 'io',
+      message: expect.stringMatching(/^the command was ended by SIGTERM; it was restored/),
+    });
+    expect((await loadProofs(world.repository, image, three)).proofs).toMatchObject([{ level: 'rehearse', ok: true }]);
     expect((await readdir(world.dir)).sort()).toEqual(['pool', 'repo']);
   });
 

@@ -37,7 +37,7 @@ export const command: Command = {
   notes:
     'audit (the default): the chain is there, every file has its length, indexes are right and show the fingerprint. ' +
     'scrub: also every frame of the chain is fetched and decompressed; with --percent a share of each point, going on ' +
-    'where the last one ended. source: the blocks of the snapshot have the digests of the point; nothing is fetched. ' +
+    'where the last one ended, and from the beginning when all was read. source: the blocks of the snapshot have the digests of the point; nothing is fetched. ' +
     'rehearse: restored to a file in TMPDIR, compared, and checked by --command, or by what checks its file system. ' +
     'Results are written to the repository. Status 74: something is damaged.',
   async run(call) {
