@@ -118,7 +118,11 @@ describe('damage', () => {
     });
     expect((await loadProofs(world.repository, image, one)).proofs).toMatchObject([{ level: 'scrub', ok: false }]);
     const entries = await readPoints(world.repository, image);
-    expect(entries.map(({ proofs }) => Object.keys(proofs))).toEqual([[], ['audit', 'scrub'], []]);
+    expect(entries.map(({ proofs }) => proofs)).toMatchObject([
+      { failed: ['scrub'] },
+      { scrub: expect.any(String) },
+      {},
+    ]);
     expect(await verify(two, 'rehearse')).toMatchObject({ ok: false, affected: [one, two], unaffected: [three] });
   });
 
