@@ -41,7 +41,8 @@ export async function overview(columns: number, group?: string): Promise<string>
   ] as const;
   const notes =
     'rbdelta help <command> tells more. Options and specs are those of rbd; a path may be a file, - or s3://bucket/key.';
-  return `${await parser.getHelp()}\n${examplesText([example])}${notesText(notes, columns)}`;
+  const examples = group === undefined ? examplesText([example]) : '';
+  return `${await parser.getHelp()}\n${examples}${notesText(notes, columns)}`;
 }
 
 /** Each command on a line of its own and never wrapped, so that it can be pasted. */

@@ -161,6 +161,11 @@ export function parseS3Url(url: string): S3Location {
 
 /** `s3://bucket/prefix`, where the prefix may be absent: `key` is what all keys begin with, '' or with `/` at its end. */
 export function parseS3Prefix(url: string): S3Location {
+  const [, path = ''] = /^s3:\/\/(.*)$/s.exec(url) ?? [];
+  if (/^(\/|$)/.test(path)) {
+    const hint = 'write it as s3://bucket/prefix';
+    throw new RbdeltaError('usage', `"${printable(url)}" names no bucket`, { hint });
+  }
   const { bucket, key } = parseS3Url(`${url.replace(/\/*$/, '')}/x`);
   return { bucket, key: key.slice(0, -1) };
 }

@@ -16,6 +16,8 @@ test.each([
   ['diff volumes/vm --offset 1X', '--offset takes a size, as 4096, 64K or 10G'],
   ['ls --format yaml', '--format takes plain or json or xml'],
   ['ls --timeout never', '--timeout takes a number of seconds above 0, as 10 or 0.5'],
+  ['repo list s3://', 'write it as s3://bucket/prefix'],
+  ['repo list s3:///x', 'write it as s3://bucket/prefix'],
   ['repo list nosuch', 'is the file system mounted. rbdelta repo init .*'],
   ['ls -c /nonexist', 'name the right one with --conf or CEPH_CONF; .*'],
 ])('%s', async (line, hint) => {
