@@ -41,7 +41,9 @@ function textOf({ images, findings }: CheckReport): string {
   const [problems, leftovers] = [count('problem'), count('leftover')];
   const verdict =
     problems > 0 ? counted(problems, 'problem') : leftovers > 0 ? 'sound, but for leftovers (--repair)' : 'sound';
-  return `${lines.join('')}${counted(images, 'image')}: ${verdict}\n`;
+  const hints = new Set(findings.filter(({ repaired }) => !repaired).flatMap(({ hint }) => hint ?? []));
+  const todo = [...hints].map((hint) => `hint: ${hint}\n`).join('');
+  return `${lines.join('')}${counted(images, 'image')}: ${verdict}\n${todo}`;
 }
 
 function jsonOf({ images, findings }: CheckReport): string {
@@ -51,13 +53,14 @@ function jsonOf({ images, findings }: CheckReport): string {
       'findings',
       list(
         'finding',
-        findings.map(({ state, pool, namespace, image, text, repaired }) =>
+        findings.map(({ state, pool, namespace, image, text, hint, repaired }) =>
           object(
             ['state', state],
             ['pool', pool],
             ['namespace', namespace],
             optional('image', image),
             ['text', text],
+            optional('hint', hint ?? null),
             ['repaired', repaired],
           ),
         ),

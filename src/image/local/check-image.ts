@@ -6,7 +6,7 @@ import { geometryOf, objectCount } from '../../diff/striping.ts';
 import { RbdeltaError } from '../../error.ts';
 import { feature, flag, type ParentSpec, type RbdHeader } from '../../format/rbd-header.ts';
 import type { Checking } from './check.ts';
-import { type ChildRef, childIds, cloneFormatOf, oldChildren } from './clones.ts';
+import { type ChildRef, childIds, childrenOf, cloneFormatOf, oldChildren } from './clones.ts';
 import { imageDirectory, ObjectFiles } from './files.ts';
 import { hasFeature, headerKey, type ImageRef, loadHeader } from './header.ts';
 import { wrongObjects } from './map-check.ts';
@@ -29,12 +29,24 @@ export async function checkImage({ store, add }: Checking, image: ImageRef): Pro
     tell('leftover', `snapshot ${snap.id} in the trash has lost its last clone`);
   }
   const damage = await damageOf(store, image);
-  for (const text of damage) tell('problem', text);
+  const hint = damage.length > 0 ? damageHint(store, image) : '';
+  for (const text of damage) add('problem', image, label, text, hint);
   if (damage.length > 0) return;
   for (const { name, wrong } of wrongMaps(store, image)) {
     const whose = name === null ? 'the head' : `snapshot '${printable(name)}'`;
-    tell('problem', `the object map of ${whose} is wrong about ${counted(wrong, 'object')}`);
+    const text = `the object map of ${whose} is wrong about ${counted(wrong, 'object')}`;
+    add('problem', image, label, text, 'rbdelta pool check --repair makes it anew');
   }
+}
+
+/** Who else reads what is damaged, and where to get it from. */
+function damageHint(store: Store, image: ImageRef): string {
+  const nameOf = (one: { pool: string; namespace: string; name: string }) =>
+    printable([one.pool, one.namespace, one.name].filter((part) => part !== '').join('/'));
+  const label = nameOf({ ...image, name: labelOf(image) });
+  const clones = childrenOf(store, image, null).map((child) => nameOf({ ...child, name: child.image || child.id }));
+  const also = clones.length === 0 ? '' : ` (its clones read from it: ${clones.join(', ')})`;
+  return `restore ${label}${also} from a backup under another name: rbdelta restore; a snapshot that can still be read can be copied: rbdelta cp`;
 }
 
 /** What is wrong with snapshots, records of objects, or files: nothing else tells what would be right. */

@@ -29,6 +29,8 @@ export interface Finding {
   /** By name, or by id where it has none; null for what belongs to no image. */
   image: string | null;
   text: string;
+  /** What to do about a problem. */
+  hint?: string;
   /** It was there, and is not any more. */
   repaired: boolean;
 }
@@ -38,12 +40,20 @@ export interface CheckReport {
   findings: Finding[];
 }
 
+const fromCopy = 'put the directory of the pool back from a copy, the database and the files of one time';
+
 /** What a check gathers. */
 export interface Checking {
   store: Store;
   poolId: number;
   pool: string;
-  add: (state: Finding['state'], space: { namespace: string }, image: string | null, text: string) => void;
+  add: (
+    state: Finding['state'],
+    space: { namespace: string },
+    image: string | null,
+    text: string,
+    hint?: string,
+  ) => void;
 }
 
 /** Looks at one pool, or at all (null). Nothing is changed. Images that are open to write are noted and passed over. */
@@ -52,8 +62,14 @@ export async function checkPools(store: Store, only: string | null): Promise<Che
   let images = 0;
   for (const pool of only === null ? poolNames(store) : [only]) {
     const poolId = poolIdOf(store, pool);
-    const add: Checking['add'] = (state, { namespace }, image, text) =>
-      findings.push({ state, pool, namespace, image, text, repaired: false });
+    const add: Checking['add'] = (
+      state,
+      { namespace },
+      image,
+      text,
+      hint = state === 'problem' ? fromCopy : undefined,
+    ) =>
+      findings.push({ state, pool, namespace, image, text, ...(hint === undefined ? {} : { hint }), repaired: false });
     const checking = { store, poolId, pool, add };
     for (const namespace of ['', ...namespaceNames(store, poolId)]) {
       images += await checkSpace(checking, { poolId, namespace });
@@ -84,6 +100,7 @@ async function strayFindings(store: Store): Promise<Finding[]> {
       namespace: '',
       image: null,
       text: `${counted(files, 'file')} of ${bytes} bytes ${what}`,
+      ...(isLeftover ? {} : { hint: fromCopy }),
       repaired: false,
     };
   });

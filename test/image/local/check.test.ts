@@ -191,6 +191,26 @@ test('a file that is gone is damage, of the head and of a snapshot', async () =>
   await snapshot.close();
 });
 
+test('a problem comes with what to do: who reads what is damaged, what can be made anew', async () => {
+  await family();
+  await new OpenMap(store, mapKey(findImage(store, at), null)).set(1, 0);
+  const hints = async () => {
+    await sleep(10);
+    return (await pool.check(null)).findings.map(({ state, hint }) => [state, hint]);
+  };
+  expect(await hints()).toEqual([
+    ['problem', 'rbdelta pool check --repair makes it anew'],
+    ['note', undefined],
+  ]);
+  await rm(join(dir, 'objects'), { recursive: true });
+  expect(await hints()).toContainEqual([
+    'problem',
+    expect.stringMatching(/^restore volumes\/disk \(its clones read from it: volumes\/child\) from a backup/),
+  ]);
+  store.transact(() => void store.content.remove(objectKey(1, '', 'rbd_id.disk')));
+  expect(await hints()).toContainEqual(['problem', expect.stringMatching(/^put the directory of the pool back/)]);
+});
+
 test('a clone whose snapshot is not there is a problem', async () => {
   await family();
   const parent = findImage(store, at);
