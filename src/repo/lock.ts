@@ -45,6 +45,10 @@ const attemptMs = 500;
 /** For so long, who was first by name waits for others that came at the same time to step back. */
 const yieldMs = 3000;
 const yieldAttemptMs = 100;
+/** Who finds the lock of another takes its own away again before it is as old as this. */
+const tryMs = 5000;
+/** For so long, whoever holds a lock waits for a moment at which nobody tries. */
+const settleMs = 10_000;
 
 /** Takes the lock of the image. `busy` if another live one is there, and still is after `waitMs`. */
 export async function takeLock(repository: Repository, image: ImageName, options: LockOptions): Promise<Lock> {
@@ -85,13 +89,18 @@ export async function takeLock(repository: Repository, image: ImageName, options
       hint: 'rbdelta repo list shows what is there; run the command again',
     });
   let renewedMs = performance.now();
+  /** By the other clock, which goes on while the machine sleeps. */
+  let renewedAtMs = Date.now();
+  /** Others may have taken us for dead. */
+  let wasSilent = false;
   const renew = async (): Promise<void> => {
-    const beganMs = performance.now();
+    const [beganMs, beganAtMs] = [performance.now(), Date.now()];
+    wasSilent ||= Math.max(beganMs - renewedMs, beganAtMs - renewedAtMs) > leaseSeconds * 1000;
     try {
       // One that somebody removed does not come back.
       if ((await store.stat(key)) === null) return lost.abort(takenAway());
       await store.put(key, bytes);
-      renewedMs = beganMs;
+      [renewedMs, renewedAtMs] = [beganMs, beganAtMs];
     } catch {
       // Made up for by the next renewal, unless others may take us for dead by now.
       if (performance.now() - renewedMs > leaseSeconds * 1000) lost.abort(takenAway());
@@ -111,9 +120,17 @@ export async function takeLock(repository: Repository, image: ImageName, options
       lost.signal.throwIfAborted();
       // A renewal that was under way for long may have put it back beside that of another. Our own is read as well: not
       // every list is up to date about what was removed.
-      const locks = await listLocks(repository, image);
-      if (locks.some((lock) => lock.key === key) && !locks.some((lock) => lock.key !== key && !lock.isDead)) return;
-      throw takenAway();
+      // Who merely tries puts its own beside ours for a moment, and steps back; who took ours away stays.
+      const giveUpMs = performance.now() + settleMs;
+      for (;;) {
+        const locks = await listLocks(repository, image);
+        const others = locks.filter((lock) => lock.key !== key && !lock.isDead);
+        const isOurs = locks.some((lock) => lock.key === key);
+        if (isOurs && others.length === 0) return;
+        if (!isOurs || wasSilent || others.some(({ ageMs }) => ageMs >= tryMs)) throw takenAway();
+        if (performance.now() >= giveUpMs) return; // all of them came anew meanwhile, again and again
+        await sleep(yieldAttemptMs);
+      }
     },
     async release() {
       clearInterval(timer);

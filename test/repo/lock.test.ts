@@ -36,6 +36,23 @@ test('one at a time; it is there until it is released', async () => {
   expect(await listLocks(world.repository, image)).toEqual([]);
 });
 
+test('who tries beside it takes nothing away, who stays does', async () => {
+  const { repository } = world;
+  const lock = await takeLock(repository, image, { operation: 'backup' });
+  const [own] = await listLocks(repository, image);
+  const other = own!.key.replace(/[0-9a-f]+\.json$/u, '0000000000000000.json');
+  await repository.store.put(other, lockOf('0'));
+  let isSure = false;
+  const held = lock.assertHeld().then(() => (isSure = true));
+  await sleep(300);
+  expect(isSure).toBe(false);
+  await repository.store.remove([other]);
+  await held;
+  await repository.store.put(other, lockOf('0'));
+  await expect(lock.assertHeld()).rejects.toMatchObject({ code: 'busy' });
+  await lock.release();
+});
+
 test('of many at once that do not wait, one gets it', async () => {
   for (let round = 0; round < 10; round++) {
     // All have put their files before any of them lists.
