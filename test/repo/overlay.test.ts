@@ -438,7 +438,7 @@ describe('damage', () => {
   test('a missing segment, a missing index', async () => {
     for (const name of [key(1, 'index'), key(1, '000000.rbdiff.zst')]) {
       const lost = damaged(({ objects }) => void objects.delete(name));
-      await expect(lost).rejects.toMatchObject({ code: 'notFound', message: expect.stringContaining(name) });
+      await expect(lost).rejects.toMatchObject({ code: 'corrupt', message: expect.stringContaining(name) });
     }
   });
 
@@ -469,7 +469,7 @@ describe('damage', () => {
   test('a point that is missing: the chain says who needs it', async () => {
     const lost = damaged(({ objects }) => void objects.delete(key(0, 'manifest.json')));
     await expect(lost).rejects.toMatchObject({
-      code: 'notFound',
+      code: 'corrupt',
       message: expect.stringMatching(
         `no point ${pointId(0)} .*2 points cannot be read, ${pointId(1)} to ${pointId(2)}`,
       ),
