@@ -30,16 +30,7 @@ export async function initRepository(
   nowMs: number,
   digestKey: Uint8Array = randomBytes(32),
 ): Promise<Repository> {
-  const refuse = (): RbdeltaError =>
-    new RbdeltaError('exists', `there is a repository in ${store.nameOf('')} already`, {
-      hint: 'use it as it is, or choose another place',
-    });
-  if ((await store.get(fileName, smallFileBytes)) !== null) throw refuse();
-  const point = await firstPoint(store);
-  if (point !== null) {
-    const message = `there are points in ${store.nameOf('')} already, as ${point}, of a repository that lost its ${fileName}`;
-    throw new RbdeltaError('exists', message, { hint: restoreFile });
-  }
+  await expectNoRepository(store);
   const id = randomUUID();
   const file = {
     format: 1 as const,
@@ -50,12 +41,27 @@ export async function initRepository(
   try {
     await store.put(fileName, encodeRepositoryFile(file), { create: true });
   } catch (error) {
-    throw error instanceof RbdeltaError && error.code === 'exists' ? refuse() : error;
+    throw error instanceof RbdeltaError && error.code === 'exists' ? taken(store) : error;
   }
   const repository = await openRepository(store);
-  if (repository.id !== id) throw refuse();
+  if (repository.id !== id) throw taken(store);
   return repository;
 }
+
+/** `exists` where `initRepository` would refuse to make one. */
+export async function expectNoRepository(store: Store): Promise<void> {
+  if ((await store.get(fileName, smallFileBytes)) !== null) throw taken(store);
+  const point = await firstPoint(store);
+  if (point !== null) {
+    const message = `there are points in ${store.nameOf('')} already, as ${point}, of a repository that lost its ${fileName}`;
+    throw new RbdeltaError('exists', message, { hint: restoreFile });
+  }
+}
+
+const taken = (store: Store): RbdeltaError =>
+  new RbdeltaError('exists', `there is a repository in ${store.nameOf('')} already`, {
+    hint: 'use it as it is, or choose another place',
+  });
 
 /** `notFound` where there is none. */
 export async function openRepository(store: Store): Promise<Repository> {

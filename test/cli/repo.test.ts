@@ -202,6 +202,12 @@ test('repo pin, unpin, tag, stats, unlock', async () => {
       status: 22,
       stderr: expect.stringContaining('itself'),
     });
+  expect(await run('repo init --dry-run new')).toMatchObject({
+    status: 0,
+    stderr: 'rbdelta: would make a repository in new\n',
+  });
+  expect((await run('repo init --dry-run repo')).status).toBe(17);
+  expect((await run('repo list new')).status).toBe(2);
   expect(await run('repo init new')).toMatchObject({ stderr: expect.stringMatching(/^rbdelta: made .* in "new"\n$/) });
   expect(await ok('repo unlock repo')).toBe('');
   expect(JSON.parse(await ok('repo unlock --json repo vm'))).toEqual([]);

@@ -1,6 +1,7 @@
 // rbdelta repo init: a new repository.
 
-import { initRepository } from '../../repo/repository.ts';
+import { existsSync } from 'node:fs';
+import { expectNoRepository, initRepository } from '../../repo/repository.ts';
 import type { Command } from '../command.ts';
 import { object, toJson } from '../print.ts';
 import { repositoryFrom, withRepository, withStore } from '../repository.ts';
@@ -8,7 +9,7 @@ import { s3Options } from '../s3.ts';
 
 export const command: Command = {
   positionals: ['<repository>'],
-  options: ['like', 'json', ...s3Options],
+  options: ['like', 'dry-run', 'json', ...s3Options],
   examples: [
     ['repo init /backups', 'in a directory, which is made if it is not there'],
     ['repo init --like /backups s3://bucket/prod', 'to copy points of /backups to'],
@@ -19,6 +20,11 @@ export const command: Command = {
     'AWS_REGION and so on, ~/.aws, the role of the instance.',
   async run(call) {
     const where = repositoryFrom(call);
+    if (call.args.has('dry-run')) {
+      // a directory that is not there is made with it
+      if (where.startsWith('s3:') || existsSync(where)) await withStore(call, where, {}, expectNoRepository);
+      return call.notice(`would make a repository in ${where}`);
+    }
     await withStore(call, where, { create: true }, async (store) => {
       const like = call.args.text('like');
       const key = like === null ? undefined : await withRepository(call, like, async ({ digestKey }) => digestKey);
