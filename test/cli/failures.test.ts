@@ -151,7 +151,7 @@ test('what is wrong with an input says which one, once', async () => {
 
 test('only the words of a command are quoted as unknown', async () => {
   const { run } = await makeWorld({ pools: [] });
-  expect((await run('cp b/y3@s1')).stderr).toContain("unknown command 'cp'\n");
+  expect((await run('nosuch b/y3@s1')).stderr).toContain("unknown command 'nosuch'\n");
   expect((await run('snap nosuch b/y3@s1')).stderr).toContain("unknown command 'snap nosuch'\n");
 });
 
