@@ -51,7 +51,6 @@ export function lockKindOf(store: Store, image: Named): 'exclusive' | 'shared' |
 
 /** `tag` null: nobody else may have one. Its holder is this process, which need not live on. */
 export function addLock(store: Store, spec: ImageSpec, id: string, tag: string | null): void {
-  const image = findUnversioned(store, spec);
   const bytes = nameToBytes(id).length;
   if (bytes === 0 || bytes > limits.nameBytes || id.includes('\0')) {
     throw new RbdeltaError('invalid', `the id of a lock has 1 to ${limits.nameBytes} bytes, none of them 0`);
@@ -64,6 +63,7 @@ export function addLock(store: Store, spec: ImageSpec, id: string, tag: string |
     description: '',
   };
   store.transact(() => {
+    const image = findUnversioned(store, spec);
     const [writer] = hasFeature(loadHeader(store, image), feature.exclusiveLock) ? watchersOf(store, image) : [];
     if (writer !== undefined) throw held(image, `process ${writer.client} has it open to write`);
     const { kind, tag: current, lockers } = recordOf(store, image);
@@ -81,12 +81,12 @@ export function addLock(store: Store, spec: ImageSpec, id: string, tag: string |
 
 /** Whoever holds it; `notFound` where there is no such lock, `busy` where a living writer has it. */
 export function removeLock(store: Store, spec: ImageSpec, id: string, client: string): void {
-  const image = findUnversioned(store, spec);
   const number = /^client\.(\d{1,15})$/u.exec(client)?.[1];
   if (number === undefined) {
     throw new RbdeltaError('invalid', `'${printable(client)}' is no client`, { hint: 'as client.4123, from lock ls' });
   }
   store.transact(() => {
+    const image = findUnversioned(store, spec);
     const record = recordOf(store, image);
     const lockers = record.lockers.filter((one) => one.cookie !== id || one.client !== Number(number));
     if (lockers.length === record.lockers.length) {

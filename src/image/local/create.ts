@@ -30,7 +30,7 @@ import {
   setOperation,
   storeHeader,
 } from './header.ts';
-import { dropLock, isKnown, lockImage, makeKnown } from './lock.ts';
+import { dropLock, isKnown, makeKnown, refuseOpen } from './lock.ts';
 import { checkObjectCount, mapKey, removeMap, resizeMap } from './object-maps.ts';
 import { ObjectTable } from './objects.ts';
 import { checkName, checkNamespace, poolIdOf } from './pools.ts';
@@ -54,7 +54,7 @@ const supported =
 
 /** Throws `notFound` for pool or namespace, `exists`, `invalid` for options that rbd refuses, `tooLarge`. */
 export function createImage(store: Store, spec: ImageSpec, options: CreateOptions): void {
-  addImage(store, spec, options, () => {});
+  store.transact(() => addImage(store, spec, options, () => {}));
 }
 
 /**
@@ -62,6 +62,10 @@ export function createImage(store: Store, spec: ImageSpec, options: CreateOption
  * As rbd, format 1 asks for protection and for one namespace, either of them for layering.
  */
 export function cloneImage(store: Store, parent: ImageSpec, child: ImageSpec, options: CloneOptions): void {
+  store.transact(() => addClone(store, parent, child, options));
+}
+
+function addClone(store: Store, parent: ImageSpec, child: ImageSpec, options: CloneOptions): void {
   if (parent.snap === null) throw new RbdeltaError('invalid', 'a clone is made from a snapshot');
   const from = findImage(store, parent);
   const header = loadHeader(store, from);
@@ -95,11 +99,6 @@ export function cloneImage(store: Store, parent: ImageSpec, child: ImageSpec, op
     );
   }
   addImage(store, child, created, (image, made) => {
-    // what was looked at may have changed since
-    const now = loadHeader(store, from).snapshots.find(({ id }) => id === snap.id);
-    if (now === undefined || (cloneFormat === 1 && now.protection !== 'protected')) {
-      throw new RbdeltaError('busy', `snapshot ${label} is being removed or unprotected`);
-    }
     const link = { pool: from.poolId, namespace: from.namespace, imageId: from.id, snapId: snap.id };
     made.parent = { ...link, overlap: snap.size };
     made.metadata = new Map(header.metadata);
@@ -110,7 +109,7 @@ export function cloneImage(store: Store, parent: ImageSpec, child: ImageSpec, op
 
 type NewImage = Pick<ImageRef, 'poolId' | 'namespace' | 'id' | 'name'>;
 
-/** `complete` is called in the transaction that makes the image, before its header is stored. */
+/** In a transaction. `complete` is called before the header is stored. */
 function addImage(
   store: Store,
   spec: ImageSpec,
@@ -124,22 +123,20 @@ function addImage(
   const dataPoolId = options.dataPool === undefined ? poolId : poolIdOf(store, options.dataPool);
   const ownData = dataPoolId !== poolId;
   const header = newHeader(options, ownData ? dataPoolId : null);
-  store.transact(() => {
-    checkFree(store, poolId, spec, spec.image);
-    let id: string;
-    do {
-      id = randomBytes(6).toString('hex');
-      header.objectPrefix = objectPrefixOf(id, ownData ? poolId : null);
-    } while (isKnown(store, dataPoolId, header.objectPrefix));
-    makeKnown(store, dataPoolId, header.objectPrefix);
-    const image = { poolId, namespace: spec.namespace, id, name: spec.image };
-    complete(image, header);
-    addToDirectory(store, image);
-    storeHeader(store, image, header);
-    if (hasFeature(header, feature.objectMap)) {
-      resizeMap(store, mapKey(image, null), objectCount(geometryOf(header)));
-    }
-  });
+  checkFree(store, poolId, spec, spec.image);
+  let id: string;
+  do {
+    id = randomBytes(6).toString('hex');
+    header.objectPrefix = objectPrefixOf(id, ownData ? poolId : null);
+  } while (isKnown(store, dataPoolId, header.objectPrefix));
+  makeKnown(store, dataPoolId, header.objectPrefix);
+  const image = { poolId, namespace: spec.namespace, id, name: spec.image };
+  complete(image, header);
+  addToDirectory(store, image);
+  storeHeader(store, image, header);
+  if (hasFeature(header, feature.objectMap)) {
+    resizeMap(store, mapKey(image, null), objectCount(geometryOf(header)));
+  }
 }
 
 /** Throws `exists` where an image has the name. In the transaction that gives it to another one. */
@@ -150,10 +147,10 @@ export function checkFree(store: Store, poolId: number, spec: ImageSpec, name: s
 
 /** Another name in the same pool and namespace; its writer does not mind. */
 export function renameImage(store: Store, spec: ImageSpec, name: string): void {
-  const image = findImage(store, spec);
-  refuseLocked(store, image);
-  checkName(name, 'image');
   store.transact(() => {
+    const image = findImage(store, spec);
+    refuseLocked(store, image);
+    checkName(name, 'image');
     checkFree(store, image.poolId, spec, name);
     removeFromDirectory(store, image);
     addToDirectory(store, { ...image, name });
@@ -166,31 +163,33 @@ export function renameImage(store: Store, spec: ImageSpec, name: string): void {
  */
 export async function removeImage(store: Store, spec: ImageSpec): Promise<void> {
   if (spec.snap !== null) throw new RbdeltaError('invalid', 'to remove an image, name it without a snapshot');
-  const image = findImage(store, spec);
-  const lock = lockImage(store, image);
-  let parent: RbdHeader['parent'] = null;
-  try {
+  await removeFound(store, () => findImage(store, spec));
+}
+
+/** Removes the image that `find` finds, which is called in the transaction that removes it. */
+export async function removeFound(store: Store, find: () => ImageRef): Promise<void> {
+  const { image, parent } = store.transact(() => {
+    const image = find();
+    refuseOpen(store, image);
     refuseLocked(store, image);
-    const { snapshots } = loadHeader(store, image);
-    if (snapshots.length > 0) {
-      const inTrash = snapshots.every((snap) => snap.namespace.type === 'trash');
-      const message = `image '${printable(image.name)}' has ${snapshots.length} snapshots${inTrash ? ' with clones' : ''}, and cannot be removed with them`;
-      throw new RbdeltaError('notEmpty', message, {
-        hint: inTrash ? 'rbdelta children --all shows the clones: flatten or remove them' : 'rbdelta snap purge',
-      });
-    }
-    store.transact(() => {
-      const header = loadHeader(store, image);
-      parent = header.parent;
-      leaveParent(store, image, header);
-      dropImage(store, image);
-    }, 'frees');
-  } catch (error) {
-    lock.release();
-    throw error;
-  }
+    const header = loadHeader(store, image);
+    refuseSnapshots(image, header);
+    const { parent } = header;
+    leaveParent(store, image, header);
+    dropImage(store, image);
+    return { image, parent };
+  }, 'frees');
   await removeDirectory(imageDirectory(store.dir, image.dataPoolId, image.prefix));
   if (parent !== null) await tidyParent(store, parent);
+}
+
+function refuseSnapshots(image: ImageRef, { snapshots }: RbdHeader): void {
+  if (snapshots.length === 0) return;
+  const inTrash = snapshots.every((snap) => snap.namespace.type === 'trash');
+  const message = `image '${printable(image.name)}' has ${snapshots.length} snapshots${inTrash ? ' with clones' : ''}, and cannot be removed with them`;
+  throw new RbdeltaError('notEmpty', message, {
+    hint: inTrash ? 'rbdelta children --all shows the clones: flatten or remove them' : 'rbdelta snap purge',
+  });
 }
 
 /** Forgets an image and all that belongs to it, but for its files. In a transaction. */

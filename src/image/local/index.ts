@@ -14,7 +14,7 @@ import { imageDirectory, poolDirectory, removeDirectory } from './files.ts';
 import { findImage, findSnapshot, headerKey, loadHeader, readOmap } from './header.ts';
 import { openImage } from './image.ts';
 import { allImages, imageIds, listObjects, type StoredObject, sweep } from './inside.ts';
-import { lockImage } from './lock.ts';
+import { refuseOpen } from './lock.ts';
 import {
   addNamespace,
   addPool,
@@ -110,19 +110,22 @@ export async function openLocalPool(dir: string): Promise<LocalPool> {
         const message = `a key of image metadata has 1 to ${limits.metadataKeyBytes} bytes, and this one has ${bytes}`;
         throw new RbdeltaError('invalid', message);
       }
-      const image = findImage(need(), spec);
-      refuseLocked(need(), image);
-      const put = () => need().omap.put(headerKey(image, metadataKey(key)), metadataValue.encode(value));
-      need().transact(() => void put());
+      const opened = need();
+      opened.transact(() => {
+        const image = findImage(opened, spec);
+        refuseLocked(opened, image);
+        void opened.omap.put(headerKey(image, metadataKey(key)), metadataValue.encode(value));
+      });
     },
     async removeMetadata(spec, key) {
-      const image = findImage(need(), spec);
-      refuseLocked(need(), image);
-      need().transact(() => {
-        if (!need().omap.doesExist(headerKey(image, metadataKey(key)))) {
+      const opened = need();
+      opened.transact(() => {
+        const image = findImage(opened, spec);
+        refuseLocked(opened, image);
+        if (!opened.omap.doesExist(headerKey(image, metadataKey(key)))) {
           throw new RbdeltaError('notFound', `image '${printable(image.name)}' has no metadata '${printable(key)}'`);
         }
-        void need().omap.remove(headerKey(image, metadataKey(key)));
+        void opened.omap.remove(headerKey(image, metadataKey(key)));
       });
     },
     poolUsage: async (pool) => poolUsage(need(), poolIdOf(need(), pool)),
@@ -139,11 +142,11 @@ export async function openLocalPool(dir: string): Promise<LocalPool> {
     poolId: async (name) => poolIdOf(need(), name),
     quota: async (pool) => quotaOf(need(), poolIdOf(need(), pool)),
     setQuota: async (pool, quota) => setQuota(need(), poolIdOf(need(), pool), quota),
-    createNamespace: async (pool, namespace) => addNamespace(need(), poolIdOf(need(), pool), namespace),
+    createNamespace: async (pool, namespace) => addNamespace(need(), pool, namespace),
     async removeNamespace(pool, namespace) {
-      const poolId = poolIdOf(need(), pool);
       const opened = need();
       opened.transact(() => {
+        const poolId = poolIdOf(opened, pool);
         if (imageIds(opened, { poolId, namespace }).length > 0) {
           throw new RbdeltaError('busy', `namespace '${printable(namespace)}' has images`, {
             hint: 'remove them first, those in its trash as well',
@@ -186,22 +189,18 @@ async function forceRemoveSnapshot(store: Store, spec: ImageSpec, onProgress?: P
 }
 
 async function removePool(store: Store, name: string, force: boolean): Promise<void> {
-  const poolId = poolIdOf(store, name);
-  const images = allImages(store).filter((image) => image.poolId === poolId || image.dataPoolId === poolId);
-  if (images.length > 0 && !force) {
-    const message = `pool '${printable(name)}' has or holds the data of ${images.length} images`;
-    throw new RbdeltaError('notEmpty', message, { hint: 'remove them first' });
-  }
-  const locks = images.map((image) => lockImage(store, image));
-  try {
-    store.transact(() => {
-      for (const image of images) dropImage(store, image);
-      dropPool(store, name);
-    }, 'frees');
-  } catch (error) {
-    for (const lock of locks) lock.release();
-    throw error;
-  }
+  const { poolId, images } = store.transact(() => {
+    const poolId = poolIdOf(store, name);
+    const found = allImages(store).filter((image) => image.poolId === poolId || image.dataPoolId === poolId);
+    if (found.length > 0 && !force) {
+      const message = `pool '${printable(name)}' has or holds the data of ${found.length} images`;
+      throw new RbdeltaError('notEmpty', message, { hint: 'remove them first' });
+    }
+    for (const image of found) refuseOpen(store, image);
+    for (const image of found) dropImage(store, image);
+    dropPool(store, name);
+    return { poolId, images: found };
+  }, 'frees');
   for (const image of images) await removeDirectory(imageDirectory(store.dir, image.dataPoolId, image.prefix));
   await removeDirectory(poolDirectory(store.dir, poolId));
 }

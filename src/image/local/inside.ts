@@ -126,9 +126,10 @@ async function sweepImage(
 ): Promise<void> {
   let lock: { release(): void };
   try {
-    lock = lockImage(store, image);
+    lock = lockImage(store, () => imageById(store, image.poolId, image.namespace, image.id));
   } catch (error) {
-    if (error instanceof RbdeltaError && error.code === 'busy') return;
+    // open, or removed meanwhile with its files
+    if (error instanceof RbdeltaError && ['busy', 'notFound'].includes(error.code)) return;
     throw error;
   }
   try {

@@ -18,10 +18,17 @@ export interface Holder {
   session: number;
 }
 
-export interface WriterLock {
+export interface WriterLock<Found extends Lockable> {
+  readonly image: Found;
   /** A number that no writer of this image had before. */
   readonly session: number;
   release(): void;
+}
+
+interface Lockable {
+  dataPoolId: number;
+  prefix: string;
+  name: string;
 }
 
 const lockKey = (dataPoolId: number, objectPrefix: string): Buffer => Buffer.from(`lock/${dataPoolId}/${objectPrefix}`);
@@ -29,20 +36,23 @@ const sessionKey = (dataPoolId: number, objectPrefix: string): Buffer =>
   Buffer.from(`session/${dataPoolId}/${objectPrefix}`);
 
 /**
- * Takes the image for this process; throws `busy` while another living process, or another writer in this one, has it.
+ * Takes the image that `find` finds, which is called in the transaction that takes it: it may have got another name or be
+ * gone a moment before. Throws `busy` while another living process, or another writer in this one, has it.
  * A process that ended without releasing loses it: its record stays until the next writer comes.
  */
-export function lockImage(store: Store, image: { dataPoolId: number; prefix: string; name: string }): WriterLock {
-  const key = lockKey(image.dataPoolId, image.prefix);
-  const session = store.transact(() => {
-    const holder = parse(store.cluster.get(key));
-    if (holder !== null && isAlive(holder)) throw busy(image.name, holder);
-    const last = Number(store.cluster.get(sessionKey(image.dataPoolId, image.prefix))?.toString() ?? 0);
-    void store.cluster.put(sessionKey(image.dataPoolId, image.prefix), Buffer.from(String(last + 1)));
-    void store.cluster.put(key, Buffer.from(JSON.stringify({ ...thisProcess(), session: last + 1 })));
-    return last + 1;
+export function lockImage<Found extends Lockable>(store: Store, find: () => Found): WriterLock<Found> {
+  const { image, key, session } = store.transact(() => {
+    const image = find();
+    refuseOpen(store, image);
+    const { dataPoolId, prefix } = image;
+    const key = lockKey(dataPoolId, prefix);
+    const session = Number(store.cluster.get(sessionKey(dataPoolId, prefix))?.toString() ?? 0) + 1;
+    void store.cluster.put(sessionKey(dataPoolId, prefix), Buffer.from(String(session)));
+    void store.cluster.put(key, Buffer.from(JSON.stringify({ ...thisProcess(), session })));
+    return { image, key, session };
   }, 'frees');
   return {
+    image,
     session,
     release() {
       store.transact(() => {
@@ -50,6 +60,12 @@ export function lockImage(store: Store, image: { dataPoolId: number; prefix: str
       }, 'ends');
     },
   };
+}
+
+/** Throws `busy` while a living process has the image open to write. What one transaction does needs no more than that. */
+export function refuseOpen(store: Store, image: Lockable): void {
+  const holder = parse(store.cluster.get(lockKey(image.dataPoolId, image.prefix)));
+  if (holder !== null && isAlive(holder)) throw busy(image.name, holder);
 }
 
 /** Whether a living process has the image open to write. */

@@ -95,9 +95,10 @@ export function checkNamespace(store: Store, poolId: number, namespace: string):
   });
 }
 
-export function addNamespace(store: Store, poolId: number, namespace: string): void {
+export function addNamespace(store: Store, pool: string, namespace: string): void {
   checkName(namespace, 'namespace');
   store.transact(() => {
+    const poolId = poolIdOf(store, pool);
     if (store.omap.doesExist(namespaceKey(poolId, namespace))) {
       throw new RbdeltaError('exists', `namespace '${printable(namespace)}' already exists`);
     }

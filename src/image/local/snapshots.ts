@@ -48,40 +48,52 @@ export function createSnapshot({ opened, maps, change }: Writing, name: string):
  * the image has lost its own parent, which only this snapshot still showed.
  */
 export async function removeSnapshot(writing: Writing, name: string, onProgress?: Progress): Promise<boolean> {
-  const { store, image } = writing.opened;
-  const { id, protection } = findSnapshot(loadHeader(store, image), image, name);
-  if (protection !== 'unprotected') {
-    const message = `snapshot '${printable(name)}' of image '${printable(image.name)}' is protected`;
-    throw new RbdeltaError('busy', message, { hint: 'rbdelta snap unprotect' });
-  }
-  let isTrashed = false;
-  writing.change((header) => {
+  const { image } = writing.opened;
+  const { trimId, leftParent } = takeOut(writing, (header) => {
     const snap = findSnapshot(header, image, name);
-    isTrashed = header.snapChildren.has(id);
-    if (!isTrashed) return;
+    if (snap.protection !== 'unprotected') {
+      const message = `snapshot '${printable(name)}' of image '${printable(image.name)}' is protected`;
+      throw new RbdeltaError('busy', message, { hint: 'rbdelta snap unprotect' });
+    }
+    if (!header.snapChildren.has(snap.id)) return snap;
     snap.namespace = { type: 'trash', originalName: name, originalType: 0 };
     snap.name = randomUUID();
     setOperation(header, opFeature.snapTrash, true);
+    return null;
   });
-  if (!isTrashed) return dropSnapshot(writing, id, onProgress);
-  onProgress?.(1, 1);
-  return false;
+  if (trimId === null) onProgress?.(1, 1);
+  else await trim(writing.opened, writing.writer, trimId, onProgress);
+  return leftParent;
 }
 
 /** Snapshots in the trash whose last clone has left. */
 export async function dropOrphans(writing: Writing): Promise<void> {
-  const { store, image } = writing.opened;
-  for (const snap of orphansOf(loadHeader(store, image))) await dropSnapshot(writing, snap.id);
+  const { opened, writer } = writing;
+  if (orphansOf(loadHeader(opened.store, opened.image)).length === 0) return;
+  for (;;) {
+    const { trimId } = takeOut(writing, (header) => orphansOf(header)[0] ?? null);
+    if (trimId === null) return;
+    await trim(opened, writer, trimId);
+  }
 }
 
 export const orphansOf = (header: RbdHeader): SnapshotRecord[] =>
   header.snapshots.filter((snap) => snap.namespace.type === 'trash' && !header.snapChildren.has(snap.id));
 
-async function dropSnapshot(writing: Writing, id: number, onProgress?: Progress): Promise<boolean> {
-  const { opened, writer, maps, change } = writing;
-  const { store, image } = opened;
+/**
+ * Takes out of the header the snapshot that `choose` names, in the transaction in which it is chosen: others may make
+ * clones of it. What objects still have of it is to be trimmed.
+ */
+function takeOut(
+  { opened: { store, image }, maps, change }: Writing,
+  choose: (header: RbdHeader) => SnapshotRecord | null,
+): { trimId: number | null; leftParent: boolean } {
+  let trimId: number | null = null;
   let leftParent = false;
   change((header) => {
+    const id = choose(header)?.id ?? null;
+    trimId = id;
+    if (id === null) return;
     header.snapshots = header.snapshots.filter((snap) => snap.id !== id);
     const newer = header.snapshots.find((snap) => snap.id > id)?.id ?? null;
     if (maps.kept) {
@@ -93,8 +105,7 @@ async function dropSnapshot(writing: Writing, id: number, onProgress?: Progress)
     leftParent = forgetParent(store, image, header);
     noteTrim(store, image, id);
   }, 'frees');
-  await trim(opened, writer, id, onProgress);
-  return leftParent;
+  return { trimId, leftParent };
 }
 
 export function renameSnapshot({ opened, change }: Writing, name: string, to: string): void {

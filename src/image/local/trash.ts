@@ -6,7 +6,7 @@ import { type TrashRecord, utimeFromMs, utimeToMs } from '../../format/rbd-heade
 import type { TrashedImage } from '../port.ts';
 import type { ImageSpec } from '../spec.ts';
 import { refuseLocked } from './advisory-locks.ts';
-import { checkFree, removeImage } from './create.ts';
+import { checkFree, removeFound } from './create.ts';
 import {
   addToDirectory,
   putTrashRecord,
@@ -16,30 +16,26 @@ import {
   trashRecords,
 } from './directory.ts';
 import { findImage } from './header.ts';
-import { lockImage } from './lock.ts';
+import { refuseOpen } from './lock.ts';
 import { checkName, checkNamespace, poolIdOf } from './pools.ts';
 import type { Store } from './store.ts';
 
 /** Throws `busy` when it is open to write. */
 export function moveToTrash(store: Store, spec: ImageSpec, protectedUntilMs: number | null): void {
-  const image = findImage(store, spec);
-  const lock = lockImage(store, image);
-  try {
+  store.transact(() => {
+    const image = findImage(store, spec);
+    refuseOpen(store, image);
     refuseLocked(store, image);
     const nowMs = Date.now();
-    store.transact(() => {
-      removeFromDirectory(store, image);
-      putTrashRecord(store, image, image.id, {
-        source: 'user',
-        name: image.name,
-        deleted: utimeFromMs(nowMs),
-        deferredUntil: utimeFromMs(Math.max(nowMs, protectedUntilMs ?? 0)),
-        state: 0,
-      });
+    removeFromDirectory(store, image);
+    putTrashRecord(store, image, image.id, {
+      source: 'user',
+      name: image.name,
+      deleted: utimeFromMs(nowMs),
+      deferredUntil: utimeFromMs(Math.max(nowMs, protectedUntilMs ?? 0)),
+      state: 0,
     });
-  } finally {
-    lock.release();
-  }
+  });
 }
 
 export const trashedImages = (store: Store, space: Space): TrashedImage[] =>
@@ -53,10 +49,10 @@ export const trashedImages = (store: Store, space: Space): TrashedImage[] =>
 
 /** `spec.id` names it; it gets the name that it had, or `name`. */
 export function restoreFromTrash(store: Store, spec: ImageSpec, name: string | null): void {
-  const { space, id, record } = findTrashed(store, spec);
-  const newName = name ?? record.name;
-  checkName(newName, 'image');
   store.transact(() => {
+    const { space, id, record } = findTrashed(store, spec);
+    const newName = name ?? record.name;
+    checkName(newName, 'image');
     checkFree(store, space.poolId, spec, newName);
     putTrashRecord(store, space, id, null);
     addToDirectory(store, { ...space, id, name: newName });
@@ -64,16 +60,18 @@ export function restoreFromTrash(store: Store, spec: ImageSpec, name: string | n
 }
 
 export async function removeFromTrash(store: Store, spec: ImageSpec, force: boolean): Promise<void> {
-  const { id, record } = findTrashed(store, spec);
-  if (!force && utimeToMs(record.deferredUntil) > Date.now()) {
-    const until = new Date(utimeToMs(record.deferredUntil)).toISOString();
-    throw new RbdeltaError('permission', `image '${printable(record.name)}' in the trash is protected until ${until}`, {
-      hint: `rbdelta trash rm --force ${id} removes it all the same`,
-    });
-  }
-  await removeImage(store, { ...spec, id });
+  await removeFound(store, () => {
+    const { id, record } = findTrashed(store, spec);
+    if (!force && utimeToMs(record.deferredUntil) > Date.now()) {
+      const until = new Date(utimeToMs(record.deferredUntil)).toISOString();
+      const message = `image '${printable(record.name)}' in the trash is protected until ${until}`;
+      throw new RbdeltaError('permission', message, { hint: `rbdelta trash rm --force ${id} removes it all the same` });
+    }
+    return findImage(store, { ...spec, id });
+  });
 }
 
+/** In the transaction that takes it out. */
 function findTrashed(store: Store, spec: ImageSpec): { space: Space; id: string; record: TrashRecord } {
   const space = { poolId: poolIdOf(store, spec.pool), namespace: spec.namespace };
   checkNamespace(store, space.poolId, space.namespace);

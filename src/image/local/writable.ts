@@ -36,13 +36,13 @@ import { startWriting, type Writing } from './writing.ts';
 const modifiedEveryMs = 60_000;
 
 export const openToWrite = (store: Store, spec: ImageSpec): Promise<ClusterImage> =>
-  openImageToWrite(store, findImage(store, spec));
+  openFoundToWrite(store, () => findImage(store, spec));
 
-async function openImageToWrite(store: Store, image: ImageRef): Promise<ClusterImage> {
-  const lock = lockImage(store, image);
+async function openFoundToWrite(store: Store, find: () => ImageRef): Promise<ClusterImage> {
+  const lock = lockImage(store, find);
   try {
-    refuseLocked(store, image);
-    const writing = startWriting(openParts(store, image, null, true), lock.session);
+    refuseLocked(store, lock.image);
+    const writing = startWriting(openParts(store, lock.image, null, true), lock.session);
     await settleUnflushed(writing.opened);
     await resumeTrims(writing.opened, writing.writer);
     await dropOrphans(writing);
@@ -55,15 +55,15 @@ async function openImageToWrite(store: Store, image: ImageRef): Promise<ClusterI
 
 /**
  * Removes the snapshots of a parent that are in the trash and have lost their last clone. A parent that somebody else
- * has open, or has locked, keeps them until it is opened to write again.
+ * has open, or has locked, keeps them until it is opened to write again; or somebody has removed it by now.
  */
 export async function tidyParent(store: Store, { pool, namespace, imageId }: ParentSpec): Promise<void> {
   const known = { poolId: pool, namespace, id: imageId, name: '' };
   if (!store.omap.doesExist(headerKey(known, 'size')) || orphansOf(loadHeader(store, known)).length === 0) return;
   try {
-    await (await openImageToWrite(store, imageById(store, pool, namespace, imageId))).close();
+    await (await openFoundToWrite(store, () => imageById(store, pool, namespace, imageId))).close();
   } catch (error) {
-    if (!(error instanceof RbdeltaError && ['busy', 'readOnly'].includes(error.code))) throw error;
+    if (!(error instanceof RbdeltaError && ['busy', 'readOnly', 'notFound'].includes(error.code))) throw error;
   }
 }
 

@@ -123,6 +123,18 @@ describe('pools', () => {
     }
   });
 
+  test('with an image that is open to write are not removed by force, and their other images stay free', async () => {
+    const pool = await open();
+    await pool.createPool('volumes');
+    for (const image of ['a', 'b', 'c']) await pool.create(at(image), { size: 4096, order: 12 });
+    const writer = await pool.openToWrite(at('b'));
+    await expect(pool.removePool('volumes', { force: true })).rejects.toMatchObject({ code: 'busy' });
+    for (const image of ['a', 'c']) await (await pool.openToWrite(at(image))).close();
+    await writer.close();
+    await pool.removePool('volumes', { force: true });
+    expect(await pool.pools()).toEqual([]);
+  });
+
   test('with images, or with the data of images, are removed only when forced', async () => {
     const pool = await open();
     await pool.createPool('volumes');

@@ -25,7 +25,12 @@ export async function stateOf(pool: LocalPool): Promise<State> {
     heads.set(name, await contentOf(opened, bytes));
     await opened.close();
     const versions: unknown[] = [];
-    for (const { name: snap, size: length, protection, parentOverlap, flags: marks } of snapshots) {
+    for (const { name: snap, size: length, protection, parentOverlap, flags: marks, namespace } of snapshots) {
+      // its name is a random one, and nobody reads by it
+      if (namespace !== 'user') {
+        versions.push({ namespace, length, parentOverlap, marks });
+        continue;
+      }
       const version = await pool.open({ ...at, snap });
       const digest = createHash('sha1')
         .update(await contentOf(version, length))
