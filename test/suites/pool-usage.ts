@@ -27,7 +27,8 @@ export function poolUsageSuite(name: string, make: () => Promise<ClusterUnderTes
     test('data counts, and what is in the trash goes when it is too much', async () => {
       const { pool } = under;
       const spec: ImageSpec = { pool, namespace: '', image: 'full', snap: null };
-      const before = await cluster.poolUsage(pool);
+      // Ceph knows a new pool some seconds later
+      const before = await vi.waitFor(() => cluster.poolUsage(pool), { timeout: 60_000, interval: 500 });
       expect(before.usedBytes).toBeLessThan(before.totalBytes);
       await cluster.create(spec, { size, order: 20 });
       const image = await cluster.openToWrite(spec);
