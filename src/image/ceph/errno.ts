@@ -14,11 +14,13 @@ const codes: Record<string, ErrorCode> = {
   EUCLEAN: 'corrupt',
   EILSEQ: 'corrupt',
   ESHUTDOWN: 'permission', // the client was put on the blocklist
+  ESTALE: 'busy', // another client removes or changes it just now
 };
 
 const hints: Record<string, string> = {
   EROFS: 'a mirror that is not primary cannot be written: rbd mirror image promote, or another target',
   ESHUTDOWN: 'the cluster blocklisted this client: ceph osd blocklist ls',
+  ESTALE: 'another client removes or changes it just now: try again',
   EBUSY: 'rbdelta status shows who has the image open, rbdelta snap ls which snapshots are protected',
   ENOTEMPTY: 'rbdelta snap purge removes the snapshots of an image',
   ETIMEDOUT: 'ceph -s shows whether the cluster is well; --timeout waits longer',
